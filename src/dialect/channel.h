@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A driver's link to a function: over a socket (src/client) or in the process (src/icesim). What a
+ * virtio transport gives a driver, and no more, but for holding a slot, which only a
+ * channel in the process can do.
+ *
+ * A channel is ready for requests when its maker returns it: features are negotiated, the status
+ * is DRIVER_OK. Functions may be called from any thread unless the maker says otherwise.
+ */
+#ifndef ICESIM_DIALECT_CHANNEL_H
+#define ICESIM_DIALECT_CHANNEL_H
+
+#include "dialect.h"
+#include "request.h"
+
+struct channel;
+
+struct channel_ops {
+    /* See struct ice_request. A failed transport is reported by done (written 0). */
+    void (*submit)(struct channel *channel, struct ice_request *request);
+    /* Reads the configuration space at `offset`. 0 or -errno. */
+    int (*config_read)(struct channel *channel, uint32_t offset, void *buffer, uint32_t len,
+                       struct ice_why *why);
+    /*
+     * Keeps `slot` at program count `expect` until slot_release: it counts as a request in flight,
+     * so nobody programs or evicts it meanwhile. 0; -ENOKEY when the slot is empty or has been
+     * programmed since. NULL where the transport cannot do it.
+     */
+    int (*slot_hold)(struct channel *channel, uint32_t slot, uint64_t expect);
+    void (*slot_release)(struct channel *channel, uint32_t slot);
+};
+
+struct channel {
+    const struct channel_ops *ops;
+    const struct dialect *dialect;
+    uint64_t features; /* negotiated */
+    uint64_t capacity; /* sectors */
+};
+
+static inline void channel_submit(struct channel *channel, struct ice_request *request)
+{
+    channel->ops->submit(channel, request);
+}
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The list of dialects, and the names of commands. */
+#include "dialect.h"
+#include "base/bytes.h"
+
+static const struct dialect *const dialects[] = {&dialect_ice2};
+
+const struct dialect *dialect_by_name(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(dialects); i++)
+        if (!strcmp(dialects[i]->name, name))
+            return dialects[i];
+    return NULL;
+}
+
+const char *command_name(enum command_kind kind)
+{
+    static const char *const names[COMMAND_KINDS] = {
+        [COMMAND_UNKNOWN] = "unknown",
+        [COMMAND_READ] = "read",
+        [COMMAND_WRITE] = "write",
+        [COMMAND_FLUSH] = "flush",
+        [COMMAND_GET_ID] = "get_id",
+        [COMMAND_GET_LIFETIME] = "get_lifetime",
+        [COMMAND_DISCARD] = "discard",
+        [COMMAND_WRITE_ZEROES] = "write_zeroes",
+        [COMMAND_SECURE_ERASE] = "secure_erase",
+        [COMMAND_GET_CAPABILITIES] = "get_capabilities",
+        [COMMAND_KEY_PROGRAM] = "key_program",
+        [COMMAND_KEY_EVICT] = "key_evict",
+    };
+    return names[kind];
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The seam between drivers and the device: one request, exactly what a virtqueue carries, whichever
+ * transport brings it.
+ */
+#ifndef ICESIM_DIALECT_REQUEST_H
+#define ICESIM_DIALECT_REQUEST_H
+
+#include "base/why.h"
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define EXPECT_ANY UINT64_MAX
+
+struct ice_request {
+    const struct iovec *readable; /* header, payload, key or data; any framing */
+    unsigned nreadable;
+    const struct iovec *writable; /* data, then the status byte, last */
+    unsigned nwritable;
+    uint16_t queue;
+    /*
+     * A tagged request runs only if this is the slot's program count, else IOERR with why ENOKEY.
+     * EXPECT_ANY from drivers that cannot know it.
+     */
+    uint64_t expect;
+    /*
+     * Called exactly once, from any thread, perhaps before submit returns. `written` counts bytes
+     * of the writable part: all of them when the device filled the data area; 1 when it wrote just
+     * the status byte (the data area is untouched); 0 when there was no answer in virtio's terms
+     * (device not ready, no room for a status): then the buffers are as they were. `why` is NULL
+     * when the status is OK, else valid until done returns. The request and its buffers
+     * belong to the device from submit to done.
+     */
+    void (*done)(struct ice_request *request, size_t written, const struct ice_why *why);
+};
+
+#endif
