@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The ciphers of an inline engine: data units, each encrypted alone, at a data unit number.
+ *
+ * IV of unit n (fact: IEEE 1619; dm-crypt's essiv and eboiv):
+ *   XTS        tweak = n, 128 bits little-endian
+ *   ESSIV      AES-256-Encrypt(SHA-256(key), n as 128 bits little-endian)
+ *   BitLocker  AES-Encrypt(key, n x data unit bytes as 128 bits little-endian)
+ *   ECB        none
+ * All of them take the low 128 bits of the number; the device keeps DUNs within its width.
+ */
+#ifndef ICESIM_CIPHER_CIPHER_H
+#define ICESIM_CIPHER_CIPHER_H
+
+#include "base/algorithm.h"
+#include "base/dun.h"
+#include "base/why.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Once per process, before any other call and before any thread: puts all memory of libgcrypt into
+ * secret memory. 0, -ENOTSUP (too old a libgcrypt, or FIPS mode, where it ignores the request), or
+ * another -errno.
+ */
+int cipher_init(struct ice_why *why);
+
+/* A key made ready. One thread at a time; lives in secret memory. */
+struct cipher;
+
+/*
+ * Checks `key` (algorithm->key_bytes bytes; XTS halves must differ: FIPS 140 IG) and makes a
+ * context for data units of `data_unit` bytes (power of two, 512..65536). The key bytes are not
+ * kept but as expanded by the cipher. 0, -EINVAL (weak key), -ENOMEM.
+ */
+int cipher_open(const struct algorithm *algorithm, uint32_t data_unit, const uint8_t *key,
+                struct cipher **cipher, struct ice_why *why);
+
+/* Wipes and frees; NULL is allowed. */
+void cipher_close(struct cipher *cipher);
+
+/*
+ * Encrypts or decrypts `len` bytes, a multiple of the data unit, the first unit at `dun`. `from`
+ * and `to` are the same or do not overlap; any alignment. 0, or -EIO when the library failed.
+ */
+int cipher_encrypt(struct cipher *cipher, struct dun dun, const void *from, void *to, size_t len);
+int cipher_decrypt(struct cipher *cipher, struct dun dun, const void *from, void *to, size_t len);
+
+#define FINGERPRINT_BYTES 8
+
+/*
+ * What people may see of a key: the first 8 bytes of SHA-256("icesim key" || 0 || key), the key as
+ * the cipher gets it.
+ */
+void cipher_fingerprint(const uint8_t *key, size_t len,
+                        uint8_t fingerprint[static FINGERPRINT_BYTES]);
+
+#endif
