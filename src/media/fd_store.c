@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Only pread and pwrite touch the content: a memcpy into a mapping would tear sectors that two
+ * writers meet on. Discarded ranges must read as zeros. fallocate promises that for files and block
+ * devices alike, BLKDISCARD does not.
+ */
+#include "media/fd_store.h"
+#include "base/bytes.h"
+#include "base/iov.h"
+#include "base/units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct fd_store {
+    struct store store;
+    int fd;
+    bool thin;
+    char name[];
+};
+
+static struct fd_store *fd_store_of(struct store *store)
+{
+    return CONTAINER_OF(store, struct fd_store, store);
+}
+
+typedef ssize_t transfer_fn(int fd, const struct iovec *iov, int n, off_t offset);
+
+/* Repeats `step` until the list is done. */
+static int transfer(struct fd_store *fs, transfer_fn *step, const char *verb, uint64_t offset,
+                    struct iovec *iov, unsigned n, struct ice_why *why)
+{
+    unsigned first = iov_advance(iov, n, 0);
+    while (first < n) {
+        int count = (int)min_u64(n - first, IOV_MAX);
+        ssize_t moved = step(fs->fd, iov + first, count, (off_t)offset);
+        if (moved < 0 && errno == EINTR)
+            continue;
+        if (moved < 0)
+            return why_errno(why, errno, "cannot %s %s at byte %llu", verb, fs->name,
+                             (unsigned long long)offset);
+        if (moved == 0)
+            return why_set(why, EIO, "%s ended at byte %llu: it was cut short by somebody",
+                           fs->name, (unsigned long long)offset);
+        offset += (uint64_t)moved;
+        first += iov_advance(iov + first, n - first, (size_t)moved);
+    }
+    return 0;
+}
+
+static int fd_read(struct store *store, uint64_t offset, struct iovec *iov, unsigned n,
+                   struct ice_why *why)
+{
+    return transfer(fd_store_of(store), preadv, "read", offset, iov, n, why);
+}
+
+static int fd_write(struct store *store, uint64_t offset, struct iovec *iov, unsigned n,
+                    struct ice_why *why)
+{
+    return transfer(fd_store_of(store), pwritev, "write", offset, iov, n, why);
+}
+
+static int fd_flush(struct store *store, struct ice_why *why)
+{
+    struct fd_store *fs = fd_store_of(store);
+    while (fdatasync(fs->fd)) {
+        if (errno != EINTR)
+            return why_errno(why, errno, "cannot flush %s", fs->name);
+    }
+    return 0;
+}
+
+static int write_zeros(struct fd_store *fs, uint64_t offset, uint64_t len, struct ice_why *why)
+{
+    static const char zeros[65536];
+    while (len) {
+        struct iovec iov = {(void *)zeros, min_u64(len, sizeof(zeros))};
+        uint64_t part = iov.iov_len;
+        int rc = transfer(fs, pwritev, "zero", offset, &iov, 1, why);
+        if (rc)
+            return rc;
+        offset += part;
+        len -= part;
+    }
+    return 0;
+}
+
+/* Returns the errno of fallocate, or 0. */
+static int try_fallocate(struct fd_store *fs, int mode, uint64_t offset, uint64_t len)
+{
+    while (fallocate(fs->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len)) {
+        if (errno != EINTR)
+            return errno;
+    }
+    return 0;
+}
+
+/* The filesystem has no such mode, or the device's blocks are larger than our sectors. */
+static bool falls_back(int err)
+{
+    return err == EOPNOTSUPP || err == EINVAL;
+}
+
+static int fd_zero(struct store *store, uint64_t offset, uint64_t len, bool unmap,
+                   struct ice_why *why)
+{
+    struct fd_store *fs = fd_store_of(store);
+    if (len == 0)
+        return 0;
+
+    int err = EOPNOTSUPP;
+    if (unmap || fs->thin)
+        err = try_fallocate(fs, FALLOC_FL_PUNCH_HOLE, offset, len);
+    if (falls_back(err))
+        err = try_fallocate(fs, FALLOC_FL_ZERO_RANGE, offset, len);
+    if (falls_back(err))
+        return write_zeros(fs, offset, len, why);
+    if (err)
+        return why_errno(why, err, "cannot zero %s at byte %llu", fs->name,
+                         (unsigned long long)offset);
+    return 0;
+}
+
+static int fd_discard(struct store *store, uint64_t offset, uint64_t len, struct ice_why *why)
+{
+    return fd_zero(store, offset, len, true, why);
+}
+
+static void fd_close(struct store *store)
+{
+    struct fd_store *fs = fd_store_of(store);
+    close(fs->fd);
+    free(fs);
+}
+
+static const struct store_ops fd_store_ops = {
+    .read = fd_read,
+    .write = fd_write,
+    .flush = fd_flush,
+    .discard = fd_discard,
+    .zero = fd_zero,
+    .close = fd_close,
+};
+
+int fd_store_new(int fd, uint64_t size, bool thin, const char *name, struct store **store,
+                 struct ice_why *why)
+{
+    size_t name_size = strlen(name) + 1;
+    struct fd_store *fs = malloc(sizeof(*fs) + name_size);
+    if (!fs)
+        return why_set(why, ENOMEM, "out of memory");
+    fs->store = (struct store){&fd_store_ops, size};
+    fs->fd = fd;
+    fs->thin = thin;
+    memcpy(fs->name, name, name_size);
+    *store = &fs->store;
+    return 0;
+}
+
+int check_store_size(uint64_t size, struct ice_why *why)
+{
+    if (size == 0 || size % SECTOR_SIZE)
+        return why_set(why, EINVAL, "a size of %llu bytes is no positive multiple of %u",
+                       (unsigned long long)size, SECTOR_SIZE);
+    if (size > INT64_MAX)
+        return why_set(why, EFBIG, "a size of %llu bytes is too large", (unsigned long long)size);
+    return 0;
+}
