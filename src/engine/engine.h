@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The simulated hardware: physical keyslots, what they can do, and the cipher contexts behind them.
+ * One engine serves all functions. Slot numbers here are physical; windows are the device's affair.
+ *
+ * A slot has an atomic state word: its program count (raised by each successful program, kept over
+ * evictions), whether it is programmed, whether a key operation owns it, and how many requests are
+ * in flight on it. Taking and releasing a reference is one atomic step; key operations take
+ * the slot's mutex and own the word only when nothing is in flight. Tagged I/O that meets a key
+ * operation waits for its end, so it sees the old key or the new one.
+ *
+ * All functions may be called from any thread.
+ */
+#ifndef ICESIM_ENGINE_ENGINE_H
+#define ICESIM_ENGINE_ENGINE_H
+
+#include "base/algorithm.h"
+#include "base/dun.h"
+#include "base/why.h"
+#include "cipher/cipher.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct engine;
+
+/* Does not open any cipher context. `slots` is 1..SLOTS_MAX. 0 or -errno. */
+int engine_new(unsigned slots, struct engine **engine, struct ice_why *why);
+
+/* No request is in flight. Wipes all keys. */
+void engine_free(struct engine *engine);
+
+unsigned engine_slots(const struct engine *engine);
+
+/* The data unit sizes that the engine advertises for an algorithm, as a sum of sizes; 0: none. */
+uint32_t engine_data_units(const struct engine *engine, const struct algorithm *algorithm);
+
+/* Data unit numbers are this wide; a range that does not fit is the device's to refuse. */
+unsigned engine_dun_bits(const struct engine *engine);
+
+struct engine_key {
+    const struct algorithm *algorithm;
+    uint32_t data_unit;   /* bytes */
+    const uint8_t *bytes; /* algorithm->key_bytes bytes, in secret memory */
+};
+
+/*
+ * Programs `slot` (below engine_slots), replacing the key of an idle one. `owner` says who did it,
+ * for engine_evict_owned; 0: nobody in particular. All or nothing: on failure the slot is as it
+ * was. `count` (may be NULL) gets the new program count. 0; -EBUSY with requests in flight;
+ * -EOPNOTSUPP: the triple is not advertised; -EINVAL: weak key; -ENOMEM.
+ */
+int engine_program(struct engine *engine, unsigned slot, const struct engine_key *key,
+                   uint64_t owner, uint64_t *count, struct ice_why *why);
+
+/* Empties `slot` and wipes its key. 0, also for an empty slot; -EBUSY with requests in flight. */
+int engine_evict(struct engine *engine, unsigned slot, struct ice_why *why);
+
+/*
+ * Empties the slots of [first, first + n) that `owner` programmed last (ENGINE_ANY_OWNER: all),
+ * each after the requests in flight on it have ended.
+ */
+#define ENGINE_ANY_OWNER UINT64_MAX
+void engine_clear(struct engine *engine, unsigned first, unsigned n, uint64_t owner);
+
+/*
+ * Engine reset: raises the generation, then empties every slot after the requests in flight on it
+ * have ended. Returns the new generation. Whoever takes a slot checks the generation after taking
+ * it.
+ */
+uint64_t engine_reset(struct engine *engine);
+uint64_t engine_generation(const struct engine *engine);
+
+struct slot_info {
+    bool programmed;
+    const struct algorithm *algorithm;
+    uint32_t data_unit;
+    uint64_t program_count;
+    uint8_t fingerprint[FINGERPRINT_BYTES];
+    unsigned in_flight;
+};
+
+/* A consistent picture of one slot. */
+void engine_slot_info(struct engine *engine, unsigned slot, struct slot_info *info);
+
+/*
+ * Takes a reference: until engine_put the slot keeps its key. With `expect` other than
+ * UINT64_MAX only if that is the program count, compared in the same atomic step. On success
+ * `*data_unit` (may be NULL) is the slot's. 0; -ENOKEY: empty, or programmed since `expect`.
+ */
+int engine_get(struct engine *engine, unsigned slot, uint64_t expect, uint32_t *data_unit,
+               uint64_t *count);
+void engine_put(struct engine *engine, unsigned slot);
+
+/*
+ * Borrows one of the slot's contexts, for a thread that holds a reference; waits for one while all
+ * are in use. Return it soon: never across I/O.
+ */
+struct cipher *engine_borrow(struct engine *engine, unsigned slot);
+void engine_return(struct engine *engine, unsigned slot, struct cipher *cipher);
+
+#endif

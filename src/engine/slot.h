@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One physical keyslot: an atomic word that says what it is, and the cipher contexts of its key.
+ *
+ * The word: bit 0 programmed, bit 1 owned by a key operation, bit 2 closing (new references are
+ * refused, those in flight end), bits 3..23 references in flight, bits 24..63 program count.
+ * References come and go by compare-and-swap. A key operation holds `lock`, and sets OWNED only
+ * while nothing is in flight; what stands below `lock` changes only then, so that whoever has a
+ * reference, or `lock`, may read it.
+ */
+#ifndef ICESIM_ENGINE_SLOT_H
+#define ICESIM_ENGINE_SLOT_H
+
+#include "engine.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+/*
+ * Contexts per slot: one per core, as no more can run at once, and at most this many, since they
+ * are locked memory (255 slots x 8 x 3 KiB is most of Debian's RLIMIT_MEMLOCK).
+ */
+#define CONTEXTS_MAX 8
+
+struct slot {
+    _Atomic uint64_t word;
+    pthread_mutex_t lock;
+    pthread_cond_t idle; /* nothing is in flight, or may be: for who set CLOSING */
+
+    uint64_t owner;
+    const struct algorithm *algorithm;
+    uint32_t data_unit;
+    uint8_t fingerprint[FINGERPRINT_BYTES];
+    unsigned context_count;
+    struct cipher *contexts[CONTEXTS_MAX];
+
+    _Atomic uint32_t free_contexts; /* bit i: contexts[i] is at home */
+    _Atomic uint32_t borrowers;     /* threads that wait for one */
+};
+
+void slot_init(struct slot *slot);
+void slot_destroy(struct slot *slot);
+
+/* The engine.h functions of the same name, for one slot. */
+int slot_program(struct slot *slot, unsigned context_count, const struct engine_key *key,
+                 uint64_t owner, uint64_t *count, struct ice_why *why);
+int slot_evict(struct slot *slot, struct ice_why *why);
+void slot_clear(struct slot *slot, uint64_t owner);
+void slot_describe(struct slot *slot, struct slot_info *info);
+int slot_get(struct slot *slot, uint64_t expect, uint32_t *data_unit, uint64_t *count);
+void slot_put(struct slot *slot);
+struct cipher *slot_borrow(struct slot *slot);
+void slot_return(struct slot *slot, struct cipher *cipher);
+
+#endif
