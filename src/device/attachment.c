@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attachments: device status and feature negotiation (virtio 1.3, 2.1, 2.2, 3.1), writeback. */
+#include "base/bytes.h"
+#include "base/futex.h"
+#include "internal.h"
+#include "virtio/ice.h"
+#include "virtio/virtio.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define WRITEBACK_AT offsetof(struct virtio_blk_config, writeback)
+
+#define STATUS_KNOWN                                                                               \
+    (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |                  \
+     VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED)
+
+static bool negotiated(const struct ice_attachment *a, unsigned bit)
+{
+    return a->features & VIRTIO_FEATURE(bit);
+}
+
+int attachment_open(struct ice_function *function, const struct attachment_ops *ops, void *user,
+                    struct ice_attachment **result, struct ice_why *why)
+{
+    static _Atomic uint64_t last_id;
+    struct ice_attachment *a = calloc(1, sizeof(*a));
+
+    if (!a)
+        return why_set(why, ENOMEM, "no memory for an attachment to %s", function->name);
+    a->function = function;
+    a->ops = ops;
+    a->user = user;
+    a->id = atomic_fetch_add(&last_id, 1) + 1;
+    a->writeback = 1;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_mutex_lock(&function->lock);
+    a->generation = engine_generation(function->engine);
+    a->next = function->attachments;
+    function->attachments = a;
+    pthread_mutex_unlock(&function->lock);
+    *result = a;
+    return 0;
+}
+
+/* ---- requests in flight ---- */
+
+bool attachment_enter(struct ice_attachment *a)
+{
+    atomic_fetch_add(&a->flight, 1);
+    return atomic_load(&a->status) & VIRTIO_STATUS_DRIVER_OK;
+}
+
+void attachment_leave(struct ice_attachment *a)
+{
+    if (atomic_fetch_sub(&a->flight, 1) == (ATTACHMENT_DRAINING | 1))
+        futex_wake_all(&a->flight);
+}
+
+/* One drainer at a time: the caller holds a->lock, or is the last to know `a`. */
+static void drain(struct ice_attachment *a)
+{
+    uint32_t flight = atomic_fetch_or(&a->flight, ATTACHMENT_DRAINING) | ATTACHMENT_DRAINING;
+
+    while (flight != ATTACHMENT_DRAINING) {
+        futex_wait(&a->flight, flight);
+        flight = atomic_load(&a->flight);
+    }
+    atomic_fetch_and(&a->flight, ~ATTACHMENT_DRAINING);
+}
+
+void attachment_close(struct ice_attachment *a)
+{
+    struct ice_function *function = a->function;
+    struct ice_attachment **link = &function->attachments;
+
+    pthread_mutex_lock(&function->lock);
+    while (*link != a)
+        link = &(*link)->next;
+    *link = a->next;
+    pthread_mutex_unlock(&function->lock);
+    drain(a);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+/* ---- features and status ---- */
+
+struct ice_function *attachment_function(const struct ice_attachment *a)
+{
+    return a->function;
+}
+
+uint64_t attachment_offered(const struct ice_attachment *a)
+{
+    return a->function->features;
+}
+
+uint64_t attachment_features(const struct ice_attachment *a)
+{
+    return a->features;
+}
+
+int attachment_set_features(struct ice_attachment *a, uint64_t features, struct ice_why *why)
+{
+    int r = 0;
+
+    pthread_mutex_lock(&a->lock);
+    if (!(a->status & VIRTIO_STATUS_DRIVER))
+        r = why_set(why, EINVAL, "features are written after status DRIVER");
+    else if (a->status & VIRTIO_STATUS_FEATURES_OK)
+        r = why_set(why, EBUSY, "features are settled once FEATURES_OK is set");
+    else
+        a->features = features;
+    pthread_mutex_unlock(&a->lock);
+    return r;
+}
+
+/* Why the device does not take the features, as virtio 1.3, 3.1.1 step 6 lets it. */
+static bool acceptable(const struct ice_attachment *a, struct ice_why *why)
+{
+    uint64_t foreign = a->features & ~a->function->features;
+
+    if (foreign) {
+        why_set(why, EINVAL, "feature bit %u is not offered", (unsigned)__builtin_ctzll(foreign));
+        return false;
+    }
+    if (!negotiated(a, VIRTIO_F_VERSION_1)) {
+        why_set(why, EINVAL, "VIRTIO_F_VERSION_1 is not accepted: legacy drivers are not served");
+        return false;
+    }
+    if (negotiated(a, VIRTIO_BLK_F_ICE_KEY_OPS) && !negotiated(a, VIRTIO_BLK_F_ICE)) {
+        why_set(why, EINVAL, "VIRTIO_BLK_F_ICE_KEY_OPS depends on VIRTIO_BLK_F_ICE");
+        return false;
+    }
+    return true;
+}
+
+uint8_t attachment_status(const struct ice_attachment *a)
+{
+    return a->status;
+}
+
+static void reset(struct ice_attachment *a)
+{
+    atomic_store(&a->status, 0);
+    drain(a);
+    a->features = 0;
+    a->writeback = 1;
+    engine_clear(a->function->engine, a->function->first_slot, a->function->slots, a->id);
+}
+
+/* Bits are set in the order of virtio 1.3, 3.1.1; each needs all before it. */
+static int check_order(uint8_t status, struct ice_why *why)
+{
+    static const struct {
+        uint8_t bit;
+        const char *name;
+    } order[] = {
+        {VIRTIO_STATUS_ACKNOWLEDGE, "ACKNOWLEDGE"},
+        {VIRTIO_STATUS_DRIVER, "DRIVER"},
+        {VIRTIO_STATUS_FEATURES_OK, "FEATURES_OK"},
+        {VIRTIO_STATUS_DRIVER_OK, "DRIVER_OK"},
+    };
+
+    if (status & ~STATUS_KNOWN)
+        return why_set(why, EINVAL, "status 0x%02x has bits that no driver sets", status);
+    for (size_t i = 1; i < ARRAY_SIZE(order); i++)
+        if (status & order[i].bit && !(status & order[i - 1].bit))
+            return why_set(why, EINVAL, "status %s comes after %s", order[i].name,
+                           order[i - 1].name);
+    return 0;
+}
+
+/*
+ * With CONFIG_WCE the device starts in writeback mode if the driver has FLUSH, else in writethrough
+ * (virtio 1.3, 5.2.5.2).
+ */
+static int advance(struct ice_attachment *a, uint8_t status, struct ice_why *why)
+{
+    int r;
+
+    if (a->status & ~status & STATUS_KNOWN)
+        return why_set(why, EINVAL, "status 0x%02x clears bits of 0x%02x; only 0 does", status,
+                       a->status);
+    if (status & VIRTIO_STATUS_FEATURES_OK && !(a->status & VIRTIO_STATUS_FEATURES_OK) &&
+        status & VIRTIO_STATUS_DRIVER) {
+        if (!acceptable(a, why))
+            status &= (uint8_t) ~(VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
+        else
+            a->writeback =
+                !negotiated(a, VIRTIO_BLK_F_CONFIG_WCE) || negotiated(a, VIRTIO_BLK_F_FLUSH);
+    }
+    r = check_order(status, why);
+    if (!r)
+        atomic_store(&a->status, status);
+    return r;
+}
+
+int attachment_set_status(struct ice_attachment *a, uint8_t status, struct ice_why *why)
+{
+    int r = 0;
+
+    pthread_mutex_lock(&a->lock);
+    if (status)
+        r = advance(a, status, why);
+    else
+        reset(a);
+    pthread_mutex_unlock(&a->lock);
+    return r;
+}
+
+/* ---- configuration space ---- */
+
+bool attachment_writes_through(const struct ice_attachment *a)
+{
+    if (negotiated(a, VIRTIO_BLK_F_CONFIG_WCE))
+        return !atomic_load(&a->writeback);
+    return !negotiated(a, VIRTIO_BLK_F_FLUSH);
+}
+
+size_t attachment_config_length(const struct ice_attachment *a)
+{
+    uint8_t space[DIALECT_CONFIG_MAX];
+
+    return function_build_config(a, space);
+}
+
+void attachment_read_config(struct ice_attachment *a, uint32_t offset, void *buffer, uint32_t len)
+{
+    uint8_t space[DIALECT_CONFIG_MAX];
+    size_t there;
+
+    function_build_config(a, space);
+    there = offset < sizeof(space) ? min_u64(len, sizeof(space) - offset) : 0;
+    memset(buffer, 0, len);
+    if (there)
+        memcpy(buffer, space + offset, there);
+}
+
+int attachment_write_config(struct ice_attachment *a, uint32_t offset, const void *buffer,
+                            uint32_t len, struct ice_why *why)
+{
+    uint8_t mode;
+
+    if (offset > WRITEBACK_AT || len <= WRITEBACK_AT - offset ||
+        !negotiated(a, VIRTIO_BLK_F_CONFIG_WCE))
+        return 0;
+    mode = ((const uint8_t *)buffer)[WRITEBACK_AT - offset];
+    if (mode > 1)
+        return why_set(why, EINVAL, "writeback is %u, neither 0 nor 1", mode);
+    atomic_store(&a->writeback, mode);
+    return 0;
+}
+
+int attachment_acknowledge(struct ice_attachment *a, uint64_t generation, struct ice_why *why)
+{
+    uint64_t seen = atomic_load(&a->generation), now = engine_generation(a->function->engine);
+
+    if (generation < seen || generation > now)
+        return why_set(why, EINVAL, "generation %llu is not between %llu and %llu",
+                       (unsigned long long)generation, (unsigned long long)seen,
+                       (unsigned long long)now);
+    atomic_store(&a->generation, generation);
+    return 0;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The virtio-blk device with inline crypto, for any transport.
+ *
+ * function: one virtual device as a VM would see it: a dialect, a window of the engine's slots, a
+ * window of a store's sectors, the features it offers. attachment: one driver's link to a function,
+ * with a device status, negotiated features and writeback mode of its own. Slots, media and
+ * capacity are the function's.
+ *
+ * Threads: device_submit may be called for one attachment from many threads at once and runs on the
+ * caller's. Status, feature and config calls on one attachment come from one thread at a time; they
+ * may run beside requests. Functions are made before and freed after their attachments.
+ */
+#ifndef ICESIM_DEVICE_DEVICE_H
+#define ICESIM_DEVICE_DEVICE_H
+
+#include "dialect/dialect.h"
+#include "dialect/request.h"
+#include "engine/engine.h"
+#include "media/store.h"
+
+struct ice_function;
+struct ice_attachment;
+struct observer;
+
+struct function_params {
+    const char *name; /* 1..32 bytes, checked */
+    const struct dialect *dialect;
+    struct engine *engine;
+    unsigned first_slot, slots; /* physical window; 0 slots: no inline crypto is offered */
+    struct store *store;
+    uint64_t first_sector, sectors; /* window of the store */
+    /* Told of requests and key operations; NULL-terminated, may be NULL; live as long as the
+     * function. */
+    struct observer *const *observers;
+};
+
+/* The parameters are checked already (asserted here). 0 or -ENOMEM. */
+int function_new(const struct function_params *params, struct ice_function **function,
+                 struct ice_why *why);
+void function_free(struct ice_function *function);
+
+const char *function_name(const struct ice_function *function);
+const struct dialect *function_dialect(const struct ice_function *function);
+struct engine *function_engine(const struct ice_function *function);
+uint64_t function_sectors(const struct ice_function *function);
+void function_slot_window(const struct ice_function *function, unsigned *first, unsigned *count);
+
+/* Function reset: empties the function's slots, after the requests in flight on each. */
+void function_reset(struct ice_function *function);
+
+/* Device reset: what status 0 does, to every attachment; each is told by EVENT_DEVICE_RESET. */
+void function_reset_attachments(struct ice_function *function);
+
+/* Tells every attachment that the engine has a new generation. */
+void function_announce_generation(struct ice_function *function, uint64_t generation);
+
+enum attachment_event {
+    EVENT_CONFIG_CHANGED,    /* value: 0 */
+    EVENT_DEVICE_RESET,      /* value: 0; the host reset the device: the driver starts over */
+    EVENT_ENGINE_GENERATION, /* value: the new generation */
+};
+
+struct attachment_ops {
+    /*
+     * From any thread, also while the attachment's other calls run; does not call back into the
+     * device, does not block.
+     */
+    void (*event)(void *user, enum attachment_event event, uint64_t value);
+};
+
+/* `ops` may be NULL. Status 0, no features, the engine's current generation acknowledged. 0 or
+ * -ENOMEM. */
+int attachment_open(struct ice_function *function, const struct attachment_ops *ops, void *user,
+                    struct ice_attachment **attachment, struct ice_why *why);
+
+/*
+ * Waits for requests in flight. Not a reset: slots stay. No event comes after it returns. Not to be
+ * called from done or event, which it waits for.
+ */
+void attachment_close(struct ice_attachment *attachment);
+
+struct ice_function *attachment_function(const struct ice_attachment *attachment);
+
+uint64_t attachment_offered(const struct ice_attachment *attachment);
+uint64_t attachment_features(const struct ice_attachment *attachment); /* as last written */
+
+/*
+ * Writes the driver's features; whether they are acceptable shows when FEATURES_OK is set. -EBUSY
+ * once FEATURES_OK is set, -EINVAL before DRIVER.
+ */
+int attachment_set_features(struct ice_attachment *attachment, uint64_t features,
+                            struct ice_why *why);
+
+uint8_t attachment_status(const struct ice_attachment *attachment);
+
+/*
+ * 0 resets the attachment: waits for its requests in flight, forgets features and writeback,
+ * empties the slots that it programmed in band. Other values add bits. FEATURES_OK does not stick
+ * when the features are unacceptable (read it back, as virtio says): then 0 is returned and `why`
+ * tells the reason, its `err` non-zero. -EINVAL: a bit is cleared, or comes out of order.
+ */
+int attachment_set_status(struct ice_attachment *attachment, uint8_t status, struct ice_why *why);
+
+/* Any window; bytes past the end are 0. */
+void attachment_read_config(struct ice_attachment *attachment, uint32_t offset, void *buffer,
+                            uint32_t len);
+/* Bytes that a driver may not write are ignored. -EINVAL: writeback that is neither 0 nor 1. */
+int attachment_write_config(struct ice_attachment *attachment, uint32_t offset, const void *buffer,
+                            uint32_t len, struct ice_why *why);
+/* Bytes of the function's configuration space. */
+size_t attachment_config_length(const struct ice_attachment *attachment);
+
+/* The driver knows that keys of earlier generations are gone. -EINVAL: not a generation so far. */
+int attachment_acknowledge(struct ice_attachment *attachment, uint64_t generation,
+                           struct ice_why *why);
+
+/* Runs `request`; see struct ice_request. */
+void device_submit(struct ice_attachment *attachment, struct ice_request *request);
+
+/*
+ * Keeps a slot over several requests; it counts as in flight. `slot` as on the wire. -ENOKEY: empty
+ * or programmed since `expect`; -EINVAL: outside the window.
+ */
+int slot_hold(struct ice_attachment *attachment, unsigned slot, uint64_t expect);
+void slot_release(struct ice_attachment *attachment, unsigned slot);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of src/device share. */
+#ifndef ICESIM_DEVICE_INTERNAL_H
+#define ICESIM_DEVICE_INTERNAL_H
+
+#include "device.h"
+#include "observer.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define NAME_MAX_BYTES 32
+
+/*
+ * Request queues. On a ring they spread load; on a socket they are just numbers. QEMU refuses a
+ * back end with fewer than its num-queues.
+ */
+#define FUNCTION_QUEUES 16
+
+/* SEG_MAX x SIZE_MAX is REQUEST_MAX, and a segment holds the largest data unit. */
+#define SEGMENT_MAX_BYTES 65536u
+#define SEGMENT_MAX_COUNT 64u
+
+/* Segments of DISCARD, WRITE_ZEROES, SECURE_ERASE in one request, and sectors in each. */
+#define RANGES_MAX        64u
+#define RANGE_MAX_SECTORS (1u << 22)
+
+/* Descriptors that a request may come in: SEG_MAX ones, cut in odd places, and then some. */
+#define IOV_PARTS_MAX 256u
+
+struct ice_function {
+    char name[NAME_MAX_BYTES + 1];
+    const struct dialect *dialect;
+    struct engine *engine;
+    unsigned first_slot, slots;
+    struct store *store;
+    uint64_t first_byte, sectors;
+    struct observer *const *observers;
+    uint64_t features; /* offered */
+    struct capability capabilities[CAPABILITIES_MAX];
+    unsigned capability_count;
+
+    pthread_mutex_t lock; /* of the list of attachments; taken before an attachment's own */
+    struct ice_attachment *attachments;
+};
+
+#define ATTACHMENT_DRAINING (UINT32_C(1) << 31) /* somebody waits for the count to be 0 */
+
+struct ice_attachment {
+    struct ice_function *function;
+    struct ice_attachment *next;
+    const struct attachment_ops *ops;
+    void *user;
+    uint64_t id; /* owner of the slots that it programs; never 0, never used twice */
+
+    pthread_mutex_t lock; /* of changes to status and features; requests do not take it */
+    uint64_t features;    /* settled once FEATURES_OK is set */
+    _Atomic uint8_t status;
+    _Atomic uint8_t writeback;
+    _Atomic uint64_t generation; /* of the engine, as acknowledged */
+
+    _Atomic uint32_t flight; /* calls of device_submit under way; ATTACHMENT_DRAINING */
+};
+
+/* function.c: the configuration space as `attachment` sees it. */
+size_t function_build_config(const struct ice_attachment *attachment,
+                             uint8_t space[static DIALECT_CONFIG_MAX]);
+
+/*
+ * attachment.c: around all of device_submit. False: the driver is not ready; leave all the same, as
+ * the last thing: the attachment may be gone afterwards.
+ */
+bool attachment_enter(struct ice_attachment *attachment);
+void attachment_leave(struct ice_attachment *attachment);
+/* True when writes are to be stable before they complete (virtio 1.3, 5.2.6.2). */
+bool attachment_writes_through(const struct ice_attachment *attachment);
+
+/* What one request is, while device_submit runs it: on that thread's stack. */
+struct job {
+    struct ice_attachment *attachment;
+    struct ice_function *function;
+    const struct ice_request *request;
+    struct command command;
+    size_t head;     /* readable bytes before the data */
+    size_t data_out; /* readable bytes behind them */
+    size_t data_in;  /* writable bytes before the status */
+    bool filled;     /* the data area was written */
+    struct observation seen;
+    struct ice_why why;
+};
+
+/* Answers with a status: sets why and returns the status byte. */
+__attribute__((format(printf, 4, 5))) uint8_t refuse(struct job *job, uint8_t status, int err,
+                                                     const char *fmt, ...);
+
+/* transfer.c: READ and WRITE. */
+uint8_t run_transfer(struct job *job);
+
+/* ranges.c: DISCARD, WRITE_ZEROES, SECURE_ERASE. */
+uint8_t run_ranges(struct job *job);
+
+/* keys.c: KEY_PROGRAM and KEY_EVICT. */
+uint8_t run_key_operation(struct job *job);
+
+/* True and the physical slot when `slot`, as on the wire, is in the function's window. */
+bool function_slot(const struct ice_function *function, unsigned slot, unsigned *physical);
+
+/* submit.c: makes the media stable for a request, and says so. */
+uint8_t make_stable(struct job *job);
+
+/*
+ * scratch.c: memory of this thread, made at its first use and freed with it. head: DIALECT_HEAD_MAX
+ * bytes of secret memory. data: REQUEST_MAX bytes. NULL: no memory.
+ */
+uint8_t *scratch_head(void);
+uint8_t *scratch_data(void);
+
+#endif
