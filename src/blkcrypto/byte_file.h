@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A file of bytes over a keyless context: pread and pwrite at any offset and length. A partial
+ * data unit is read, changed and written under an exclusive range lock while the slot is held, so
+ * that no key operation comes between.
+ *
+ * Any thread, any number at once; each uses up to 80 KiB of stack and allocates nothing.
+ */
+#ifndef ICESIM_BLKCRYPTO_BYTE_FILE_H
+#define ICESIM_BLKCRYPTO_BYTE_FILE_H
+
+#include "context.h"
+#include "range_lock.h"
+#include <sys/types.h>
+
+struct byte_file {
+    struct keyless_context context;
+    struct range_lock *locks; /* shared by all files on the same store */
+    uint64_t lock_base;       /* the file's offset 0 in the store, bytes */
+    uint64_t size;            /* bytes: capacity rounded down to the data unit */
+};
+
+/*
+ * As pread and pwrite: short at the end of the file, 0 past it for reads, -ENOSPC past it for
+ * writes; else the bytes, or -errno (-ENOKEY: the slot has been evicted or programmed since; -EIO).
+ * Buffers at any alignment.
+ *
+ * What a transfer cannot do in one request it does in turn: a partial head unit, the whole units in
+ * requests of REQUEST_MAX, a partial tail unit. Each of these is all or nothing; when one fails the
+ * count of the bytes before it is returned, and the error if there are none.
+ */
+ssize_t byte_file_read(const struct byte_file *file, uint64_t offset, void *buffer, size_t len,
+                       struct ice_why *why);
+ssize_t byte_file_write(const struct byte_file *file, uint64_t offset, const void *buffer,
+                        size_t len, struct ice_why *why);
+
+/*
+ * Makes zeros of the part of [offset, offset + len) that is inside the file, the media as stored:
+ * not for a tagged file. `unmap`: the space of whole sectors may be given back. 0 or -errno.
+ */
+int byte_file_zero(const struct byte_file *file, uint64_t offset, uint64_t len, bool unmap,
+                   struct ice_why *why);
+
+/* FLUSH, for a file that is alive: -ENOKEY when the slot has been evicted or programmed since. */
+int byte_file_sync(const struct byte_file *file, struct ice_why *why);
+
+#endif

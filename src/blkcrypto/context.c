@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One request, built by the channel's dialect on the caller's stack, and the wait for it. A channel
+ * in the process has called done before submit returns, and then nothing is waited for.
+ */
+#include "context.h"
+#include "base/bytes.h"
+#include "base/futex.h"
+#include "base/units.h"
+#include "virtio/blk.h"
+#include <assert.h>
+#include <errno.h>
+
+enum state { PENDING, AWAITED, DONE };
+
+struct wait {
+    struct ice_request request;
+    _Atomic uint32_t state;
+    size_t written;
+    struct ice_why why;
+};
+
+static void done(struct ice_request *request, size_t written, const struct ice_why *why)
+{
+    struct wait *wait = CONTAINER_OF(request, struct wait, request);
+
+    wait->written = written;
+    if (why)
+        wait->why = *why;
+    if (atomic_exchange(&wait->state, DONE) == AWAITED)
+        futex_wake_all(&wait->state);
+}
+
+static void await(struct wait *wait)
+{
+    uint32_t state = PENDING;
+
+    if (!atomic_compare_exchange_strong(&wait->state, &state, AWAITED))
+        return;
+    while (atomic_load(&wait->state) != DONE)
+        futex_wait(&wait->state, AWAITED);
+}
+
+static int result(const struct wait *wait, uint8_t status, struct ice_why *why)
+{
+    if (wait->why.err)
+        return why_set(why, wait->why.err, "%s", wait->why.text);
+    if (!wait->written)
+        return why_set(why, EIO, "the device gave no answer");
+    switch (status) {
+    case VIRTIO_BLK_S_OK:
+        return 0;
+    case VIRTIO_BLK_S_UNSUPP:
+        return why_set(why, EOPNOTSUPP, "the device answered UNSUPP");
+    default:
+        return why_set(why, EIO, "the device answered status %u", status);
+    }
+}
+
+/* Runs `command` with data for the device or from it, NULL and 0 for none. */
+static int run(const struct keyless_context *context, const struct command *command,
+               const void *out, size_t out_len, void *in, size_t in_len, struct ice_why *why)
+{
+    struct channel *channel = context->channel;
+    uint8_t head[DIALECT_HEAD_MAX]; /* without a key: ordinary memory */
+    uint8_t status = VIRTIO_BLK_S_IOERR;
+    struct iovec readable[] = {{head, 0}, {(void *)out, out_len}};
+    struct iovec writable[] = {{in, in_len}, {&status, 1}};
+    struct wait wait;
+
+    readable[0].iov_len = channel->dialect->build(channel->features, command, head);
+    wait.request = (struct ice_request){
+        .readable = readable,
+        .nreadable = out_len ? 2 : 1,
+        .writable = in_len ? writable : writable + 1,
+        .nwritable = in_len ? 2 : 1,
+        .expect = command->tagged ? context->expect : EXPECT_ANY,
+        .done = done,
+    };
+    wait.why.err = 0;
+    atomic_init(&wait.state, PENDING);
+    channel_submit(channel, &wait.request);
+    await(&wait);
+    return result(&wait, status, why);
+}
+
+static struct command transfer(const struct keyless_context *context, enum command_kind kind,
+                               uint64_t offset, size_t len)
+{
+    assert(len && len <= REQUEST_MAX);
+    assert(offset % context->data_unit == 0 && len % context->data_unit == 0);
+    return (struct command){
+        .kind = kind,
+        .sector = offset / SECTOR_SIZE,
+        .tagged = context->tagged,
+        .slot = context->slot,
+        .dun = dun_from_u64(context->tagged ? offset / context->data_unit : 0),
+    };
+}
+
+int context_read(const struct keyless_context *context, uint64_t offset, void *buffer, size_t len,
+                 struct ice_why *why)
+{
+    struct command command = transfer(context, COMMAND_READ, offset, len);
+
+    return run(context, &command, NULL, 0, buffer, len, why);
+}
+
+int context_write(const struct keyless_context *context, uint64_t offset, const void *buffer,
+                  size_t len, struct ice_why *why)
+{
+    struct command command = transfer(context, COMMAND_WRITE, offset, len);
+
+    return run(context, &command, buffer, len, NULL, 0, why);
+}
+
+int context_flush(const struct keyless_context *context, struct ice_why *why)
+{
+    const struct command command = {.kind = COMMAND_FLUSH};
+
+    return run(context, &command, NULL, 0, NULL, 0, why);
+}
+
+/* How many sectors the device zeroes at once. */
+static int zero_limit(struct channel *channel, uint64_t *sectors, struct ice_why *why)
+{
+    struct function_config config;
+    uint8_t space[DIALECT_CONFIG_MAX];
+    int r = channel->ops->config_read(channel, 0, space, sizeof(space), why);
+
+    if (r)
+        return r;
+    channel->dialect->parse_config(channel->features, space, sizeof(space), &config);
+    *sectors = config.max_segment_sectors;
+    return *sectors ? 0 : why_set(why, EOPNOTSUPP, "the device has no WRITE_ZEROES");
+}
+
+int context_zero(const struct keyless_context *context, uint64_t offset, uint64_t len, bool unmap,
+                 struct ice_why *why)
+{
+    const struct command command = {.kind = COMMAND_WRITE_ZEROES};
+    uint64_t sector = offset / SECTOR_SIZE, left = len / SECTOR_SIZE, limit;
+    int r = zero_limit(context->channel, &limit, why);
+
+    assert(offset % SECTOR_SIZE == 0 && len % SECTOR_SIZE == 0);
+    while (!r && left) {
+        uint8_t segment[sizeof(struct virtio_blk_segment)];
+        uint64_t count = min_u64(left, limit);
+        store_le64(segment + offsetof(struct virtio_blk_segment, sector), sector);
+        store_le32(segment + offsetof(struct virtio_blk_segment, num_sectors), (uint32_t)count);
+        store_le32(segment + offsetof(struct virtio_blk_segment, flags),
+                   unmap ? VIRTIO_BLK_SEGMENT_UNMAP : 0);
+        r = run(context, &command, segment, sizeof(segment), NULL, 0, why);
+        sector += count;
+        left -= count;
+    }
+    return r;
+}
