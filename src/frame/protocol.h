@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The numbers and limits of icesim's socket protocol; icesim-protocol(7) has the grammar. A frame
+ * is a CBOR array [message, tag, …]; a connection is a CBOR sequence (RFC 8742) both ways.
+ */
+#ifndef ICESIM_FRAME_PROTOCOL_H
+#define ICESIM_FRAME_PROTOCOL_H
+
+#define PROTOCOL_VERSION 1
+
+#define FRAME_DATA_MAX   (4u << 20)               /* data of a request, either way */
+#define FRAME_MAX        (FRAME_DATA_MAX + 4096u) /* a whole frame */
+#define FRAME_INLINE_MAX 1024u                    /* a frame but for the bulk of a REQUEST */
+#define FRAME_SECRET     512u                     /* first bytes of the bulk: perhaps a key */
+#define FRAME_HEAD_MAX   64u                      /* array head to bulk head */
+#define FRAME_NESTING    8u                       /* of maps and arrays in an argument or result */
+#define FRAME_KEY_MAX    63u                      /* bytes of a map key */
+
+#define CONNECTIONS_MAX 1024u
+#define IN_FLIGHT_MAX   64u          /* requests per connection */
+#define BUFFERS_MAX     (256u << 20) /* bytes of request buffers, all connections */
+
+/*
+ * What a client may send, and what the server sends back under the same number and tag on success;
+ * else [MESSAGE_ERROR, tag, errno, text]. An ERROR with tag 0 that answers nothing says why the
+ * server ends the connection: clients count tags from 1.
+ */
+enum message {
+    MESSAGE_ERROR = 0,
+    /* both sockets */
+    /*
+     * [1, tag, version] -> [1, tag, version, {…}]. The map: "frame", "in_flight", "connections",
+     * "buffers" (uint, the limits above as this server has them), "generation" (text "0x…", the
+     * engine's); on a device socket also "function" and "dialect" (text). Clients step over keys
+     * that they do not know.
+     */
+    MESSAGE_HELLO = 1,
+    /* device socket: arrays */
+    MESSAGE_GET_FEATURES = 2, /* [2, tag] -> [2, tag, offered, negotiated] */
+    MESSAGE_SET_FEATURES = 3, /* [3, tag, bits] -> [3, tag] */
+    MESSAGE_GET_STATUS = 4,   /* [4, tag] -> [4, tag, status] */
+    MESSAGE_SET_STATUS = 5,   /* [5, tag, status] -> [5, tag, status as it is now, why] */
+    MESSAGE_READ_CONFIG = 6,  /* [6, tag, offset, len: 1..256] -> [6, tag, bytes] */
+    MESSAGE_WRITE_CONFIG = 7, /* [7, tag, offset, bytes] -> [7, tag] */
+    MESSAGE_REQUEST = 8,     /* [8, tag, queue, writable_len, readable] -> [8, tag, written, why] */
+    MESSAGE_ACKNOWLEDGE = 9, /* [9, tag, generation] -> [9, tag] */
+    MESSAGE_EVENT = 15,      /* server only: [15, 0, event, value] */
+    /*
+     * control socket: [n, tag, {text keys}] -> [n, tag, result], one item, which becomes the JSON
+     * key by key; an unknown function is ENOENT, a missing key EINVAL
+     */
+    /*
+     * {} -> [{"name": text, "dialect": text, "sectors": text "0x…", "slots": {"first": uint,
+     * "count": uint}}…], perhaps with more keys
+     */
+    MESSAGE_FUNCTION_LIST = 32,
+    /*
+     * {"function": text} -> [{"slot": uint as on the wire, "programmed": bool, "alg": text or null,
+     * "data_unit": uint or null (bytes), "key_type": "raw" or null, "fingerprint": text or null,
+     * "owner": text or null, "in_flight": uint}…]: all slots of the function, in order
+     */
+    MESSAGE_SLOT_LIST = 33,
+    /*
+     * {"scope": "device", "function" or "engine"; "function": text} -> {"generation": text "0x…"}
+     */
+    MESSAGE_RESET = 34,
+    /* {"function": text} -> a map of counters, perhaps with maps of counters in it */
+    MESSAGE_STATS = 35,
+};
+
+/* Third element of an EVENT; the numbers of enum attachment_event. */
+enum protocol_event {
+    PROTOCOL_EVENT_CONFIG_CHANGED = 0,
+    PROTOCOL_EVENT_DEVICE_RESET = 1,
+    PROTOCOL_EVENT_ENGINE_GENERATION = 2,
+};
+
+#endif
