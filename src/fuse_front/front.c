@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The life of the mount: start, detach, stop. A fixed set of threads reads requests and runs each
+ * to its end. Detached, the mount has no name, but the threads go on until the kernel says that
+ * nothing holds it any more (ENODEV) or they are stopped.
+ */
+#include "internal.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include <errno.h>
+#include <fuse_log.h>
+#include <fuse_lowlevel.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define WORKERS_MIN 16u
+#define WORKERS_MAX 64u
+#define PAGE_BYTES  4096
+
+struct worker {
+    struct fuse_front *front;
+    pthread_t thread;
+    struct fuse_buf in; /* libfuse allocates it at the first request */
+    uint8_t *out;       /* TRANSFER_MAX bytes */
+};
+
+__attribute__((format(printf, 2, 0))) static void log_fuse(enum fuse_log_level level,
+                                                           const char *format, va_list args)
+{
+    char text[256];
+
+    (void)level;
+    vsnprintf(text, sizeof(text), format, args);
+    text[strcspn(text, "\n")] = '\0';
+    log_debug("fuse: %s", text);
+}
+
+/* ---- the threads ---- */
+
+/* False: the session is over. Only here may a thread be cancelled: no request is in its hands. */
+static bool serve_one(struct worker *worker)
+{
+    struct fuse_session *session = worker->front->session;
+    int n, unused;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &unused);
+    n = fuse_session_receive_buf(session, &worker->in);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &unused);
+    if (n > 0)
+        fuse_session_process_buf(session, &worker->in);
+    else if (n < 0 && n != -EINTR)
+        log_error("FUSE requests cannot be read: %s", strerror(-n));
+    return n > 0 || n == -EINTR;
+}
+
+static void *serve(void *arg)
+{
+    struct worker *worker = arg;
+    struct fuse_front *front = worker->front;
+    int unused;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &unused);
+    read_buffer = worker->out;
+    while (!fuse_session_exited(front->session) && serve_one(worker))
+        ;
+    if (atomic_fetch_sub(&front->serving, 1) == 1)
+        eventfd_write(front->closed_fd, 1);
+    return NULL;
+}
+
+static void stop_threads(struct fuse_front *front)
+{
+    fuse_session_exit(front->session);
+    for (unsigned i = 0; i < front->worker_count; i++)
+        pthread_cancel(front->workers[i].thread);
+    for (unsigned i = 0; i < front->worker_count; i++)
+        pthread_join(front->workers[i].thread, NULL);
+}
+
+/* Signals are for the threads of the program that starts us. */
+static int start_thread(struct worker *worker)
+{
+    sigset_t all, before;
+    int err;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    err = pthread_create(&worker->thread, NULL, serve, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
+}
+
+static int start_threads(struct fuse_front *front, unsigned wanted, struct ice_why *why)
+{
+    front->serving = wanted;
+    for (unsigned i = 0; i < wanted; i++) {
+        int err = start_thread(&front->workers[i]);
+        if (err)
+            return why_errno(why, err, "cannot start a thread");
+        front->worker_count++;
+    }
+    return 0;
+}
+
+/* A thread waits while its request is at the media, so there are more of them than cores. */
+static unsigned workers_wanted(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned wanted = cores > 0 ? 2 * (unsigned)cores : 0;
+
+    if (wanted < WORKERS_MIN)
+        return WORKERS_MIN;
+    return wanted < WORKERS_MAX ? wanted : WORKERS_MAX;
+}
+
+static int make_workers(struct fuse_front *front, unsigned n, struct ice_why *why)
+{
+    front->workers = calloc(n, sizeof(*front->workers));
+    front->worker_room = n;
+    for (unsigned i = 0; front->workers && i < n; i++) {
+        front->workers[i].front = front;
+        front->workers[i].out = aligned_alloc(PAGE_BYTES, TRANSFER_MAX);
+        if (!front->workers[i].out)
+            return why_set(why, ENOMEM, "no memory for buffers");
+    }
+    return front->workers ? 0 : why_set(why, ENOMEM, "no memory for buffers");
+}
+
+static void free_workers(struct fuse_front *front)
+{
+    for (unsigned i = 0; front->workers && i < front->worker_room; i++) {
+        free(front->workers[i].in.mem);
+        free(front->workers[i].out);
+    }
+    free(front->workers);
+}
+
+/* ---- start ---- */
+
+static int make_session(struct fuse_front *front, bool allow_root, struct ice_why *why)
+{
+    char *argv[] = {(char *)"icesim", (char *)"-oallow_root", NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(allow_root ? 2 : 1, argv);
+
+    fuse_set_log_func(log_fuse);
+    front->session = fuse_session_new(&args, &front_ops, sizeof(front_ops), front);
+    fuse_opt_free_args(&args);
+    return front->session ? 0 : why_set(why, ENOMEM, "libfuse made no session");
+}
+
+/* Mounts, and answers the kernel's first request, which settles what all others look like. */
+static int connect_session(struct fuse_front *front, bool allow_root, struct ice_why *why)
+{
+    struct fuse_session *session = front->session;
+    char name[32];
+    int fd, r = mount_fuse(front->mountpoint, allow_root, &fd, why);
+
+    if (r)
+        return r;
+    front->mounted = true;
+    snprintf(name, sizeof(name), "/dev/fd/%d", fd);
+    if (fuse_session_mount(session, name)) {
+        close(fd);
+        return why_set(why, EIO, "libfuse does not take the connection");
+    }
+    do
+        r = fuse_session_receive_buf(session, &front->workers[0].in);
+    while (r == -EINTR);
+    if (r > 0)
+        fuse_session_process_buf(session, &front->workers[0].in);
+    if (r <= 0 || fuse_session_exited(session))
+        return why_set(why, EPROTO, "the kernel and libfuse do not agree");
+    return 0;
+}
+
+static int start(struct fuse_front *front, const char *mountpoint, bool allow_root,
+                 struct ice_why *why)
+{
+    unsigned wanted = workers_wanted();
+    int r = mountpoint_claim(mountpoint, &front->mountpoint, why);
+
+    if (!r)
+        r = make_workers(front, wanted, why);
+    if (!r)
+        r = make_session(front, allow_root, why);
+    if (!r)
+        r = connect_session(front, allow_root, why);
+    return r ? r : start_threads(front, wanted, why);
+}
+
+int fuse_front_start(const struct fuse_front_ops *ops, void *user, const char *mountpoint,
+                     bool allow_root, struct fuse_front **result, struct ice_why *why)
+{
+    struct fuse_front *front = calloc(1, sizeof(*front));
+    int r;
+
+    if (!front)
+        return why_set(why, ENOMEM, "no memory for a mount");
+    front->ops = *ops;
+    front->user = user;
+    clock_gettime(CLOCK_REALTIME, &front->started);
+    pthread_mutex_init(&front->lock, NULL);
+    front->closed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r = front->closed_fd < 0 ? why_errno(why, errno, "cannot make an eventfd")
+                             : start(front, mountpoint, allow_root, why);
+    if (r)
+        fuse_front_stop(front);
+    else
+        *result = front;
+    return r;
+}
+
+/* ---- end ---- */
+
+void fuse_front_detach(struct fuse_front *front)
+{
+    struct ice_why why;
+
+    open_files_note_loops(front);
+    if (mount_detach(front->mountpoint, &why))
+        log_warning("unmount %s: %s", front->mountpoint, why.text);
+    open_files_close_door(front);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+bool fuse_front_wait_closed(struct fuse_front *front, int timeout_ms, int stop_fd)
+{
+    struct pollfd fds[] = {{.fd = front->closed_fd, .events = POLLIN},
+                           {.fd = stop_fd, .events = POLLIN}};
+    int64_t end = now_ms() + timeout_ms, left = timeout_ms;
+
+    while (poll(fds, 2, (int)left) < 0 && errno == EINTR) {
+        left = end - now_ms();
+        if (left < 0)
+            left = 0;
+    }
+    return fds[0].revents & POLLIN;
+}
+
+/* The kernel ends the connection when its descriptor closes: whoever still waits is answered. */
+void fuse_front_stop(struct fuse_front *front)
+{
+    if (front->mounted && !front->detached)
+        fuse_front_detach(front);
+    if (front->session) {
+        stop_threads(front);
+        fuse_session_destroy(front->session);
+    }
+    open_files_free(front);
+    free_workers(front);
+    close(front->closed_fd);
+    pthread_mutex_destroy(&front->lock);
+    free(front->mountpoint);
+    free(front);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of src/fuse_front share. Include it before <fuse_lowlevel.h>, whose version it
+ * chooses; it declares operations with libfuse's types by their tags.
+ */
+#ifndef ICESIM_FUSE_FRONT_INTERNAL_H
+#define ICESIM_FUSE_FRONT_INTERNAL_H
+
+#define FUSE_USE_VERSION 312
+
+#include "fuse_front.h"
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* The longest read or write that the kernel sends. */
+#define TRANSFER_MAX (1u << 20)
+
+struct fuse_req;
+struct fuse_session;
+struct fuse_file_info;
+struct fuse_lowlevel_ops;
+
+/* Inode numbers: the same for the life of the mount, as a slot comes and goes. */
+enum { INO_ROOT = 1, INO_RAW = 2, INO_STATUS = 3, INO_SLOTS = 4, INO_SLOT_0 = 16 };
+
+/* One open of a file, by its fh. */
+struct open_file {
+    struct open_file *next, *prev;
+    uint64_t ino;
+    struct byte_file
+        file;   /* with the programming of its slot that it belongs to; not of status.json */
+    char *text; /* of status.json, as it was at open */
+    size_t text_len;
+};
+
+/* A loop device on a file of the mount. */
+struct loop_device {
+    struct loop_device *next;
+    char name[32]; /* "loop0" */
+    char *file;    /* "slot/0" */
+};
+
+struct fuse_front {
+    struct fuse_front_ops ops;
+    void *user;
+    char *mountpoint; /* absolute */
+    struct timespec started;
+    struct fuse_session *session;
+    bool mounted; /* at some time */
+    struct worker *workers;
+    unsigned worker_room, worker_count; /* allocated; running */
+    _Atomic unsigned serving;           /* workers that have not ended by themselves */
+    int closed_fd;                      /* an eventfd, raised when nothing is open after detach */
+
+    pthread_mutex_t lock; /* of what follows */
+    bool detached;
+    struct open_file *open;
+    struct loop_device *loops; /* at detach */
+};
+
+/* ---- mount.c ---- */
+
+/*
+ * The absolute name of `path`, to be freed, when something may be mounted there; a dead mount of
+ * ours is taken away. 0 or -errno.
+ */
+int mountpoint_claim(const char *path, char **absolute, struct ice_why *why);
+
+/* Mounts; `fd` is the session's. 0 or -errno. */
+int mount_fuse(const char *mountpoint, bool allow_root, int *fd, struct ice_why *why);
+
+/* Takes the name away; what is open stays. 0 or -errno. */
+int mount_detach(const char *mountpoint, struct ice_why *why);
+
+/* ---- open_files.c ---- */
+
+/* False when the mount is detached: no new opens. */
+bool open_files_add(struct fuse_front *front, struct open_file *file);
+/* Removes and frees. */
+void open_files_remove(struct fuse_front *front, struct open_file *file);
+/* The file behind an open of `ino`; false when there is none. */
+bool open_files_find(struct fuse_front *front, uint64_t ino, struct byte_file *file);
+void open_files_free(struct fuse_front *front);
+
+/* Notes the loop devices on files of the mount, while their names still tell. */
+void open_files_note_loops(struct fuse_front *front);
+/* No new opens from now on. */
+void open_files_close_door(struct fuse_front *front);
+
+/* ---- tree.c: names, attributes, folders ---- */
+
+extern const struct fuse_lowlevel_ops front_ops;
+
+/* "slot/0" */
+void tree_path(uint64_t ino, char path[static 32]);
+
+/* ---- file.c: open files ---- */
+
+/* TRANSFER_MAX bytes of this thread's, for reads. */
+extern _Thread_local uint8_t *read_buffer;
+
+void file_open(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
+void file_release(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
+void file_read(struct fuse_req *req, uint64_t ino, size_t size, off_t offset,
+               struct fuse_file_info *fi);
+void file_write(struct fuse_req *req, uint64_t ino, const char *bytes, size_t size, off_t offset,
+                struct fuse_file_info *fi);
+void file_fsync(struct fuse_req *req, uint64_t ino, int datasync, struct fuse_file_info *fi);
+void file_fallocate(struct fuse_req *req, uint64_t ino, int mode, off_t offset, off_t length,
+                    struct fuse_file_info *fi);
+void file_lseek(struct fuse_req *req, uint64_t ino, off_t offset, int whence,
+                struct fuse_file_info *fi);
+
+uint64_t open_file_size(const struct open_file *file);
+/* NULL for NULL. */
+struct open_file *open_file_of(const struct fuse_file_info *fi);
+
+#endif
