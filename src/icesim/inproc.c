@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The driver's end of an attachment in this process. Events may not call back into the device, so
+ * they only raise a counter; whoever submits next sees that it moved and catches up, under a lock
+ * that nobody takes otherwise.
+ */
+#include "inproc.h"
+#include "base/bytes.h"
+#include "base/log.h"
+#include "virtio/blk.h"
+#include "virtio/virtio.h"
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct inproc {
+    struct channel channel;
+    struct ice_attachment *attachment;
+    atomic_uint told;      /* events so far */
+    atomic_uint caught_up; /* events that have been acted upon */
+    pthread_mutex_t lock;  /* of catch_up */
+};
+
+static struct inproc *of_channel(struct channel *channel)
+{
+    return CONTAINER_OF(channel, struct inproc, channel);
+}
+
+static void on_event(void *user, enum attachment_event event, uint64_t value)
+{
+    struct inproc *inproc = user;
+    (void)event;
+    (void)value;
+    atomic_fetch_add_explicit(&inproc->told, 1, memory_order_release);
+}
+
+static int negotiate(struct inproc *inproc, struct ice_why *why)
+{
+    struct ice_attachment *attachment = inproc->attachment;
+    uint64_t wanted = VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATURE(VIRTIO_BLK_F_SIZE_MAX) |
+                      VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH) |
+                      VIRTIO_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES) | inproc->channel.dialect->features;
+    struct ice_why refusal = {0};
+    int err = attachment_set_status(attachment, 0, why);
+    uint8_t status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER;
+    if (!err)
+        err = attachment_set_status(attachment, status, why);
+    if (!err)
+        err = attachment_set_features(attachment, attachment_offered(attachment) & wanted, why);
+    status |= VIRTIO_STATUS_FEATURES_OK;
+    if (!err)
+        err = attachment_set_status(attachment, status, &refusal);
+    if (!err && refusal.err)
+        err = why_set(why, refusal.err, "%s", refusal.text);
+    if (!err)
+        err = attachment_set_status(attachment, status | VIRTIO_STATUS_DRIVER_OK, why);
+    return err;
+}
+
+/* Acts on what the device is now, so events that come twice or late do no harm. */
+static void catch_up(struct inproc *inproc)
+{
+    pthread_mutex_lock(&inproc->lock);
+    unsigned told = atomic_load_explicit(&inproc->told, memory_order_acquire);
+    if (told != atomic_load_explicit(&inproc->caught_up, memory_order_relaxed)) {
+        struct ice_attachment *attachment = inproc->attachment;
+        struct ice_why why = {0};
+        int err = 0;
+        if (!(attachment_status(attachment) & VIRTIO_STATUS_DRIVER_OK))
+            err = negotiate(inproc, &why);
+        if (!err) {
+            struct engine *engine = function_engine(attachment_function(attachment));
+            err = attachment_acknowledge(attachment, engine_generation(engine), &why);
+        }
+        if (err)
+            log_error("%s: %s", function_name(attachment_function(attachment)), why.text);
+        atomic_store_explicit(&inproc->caught_up, told, memory_order_release);
+    }
+    pthread_mutex_unlock(&inproc->lock);
+}
+
+static void listen_to_events(struct inproc *inproc)
+{
+    if (atomic_load_explicit(&inproc->told, memory_order_relaxed) !=
+        atomic_load_explicit(&inproc->caught_up, memory_order_acquire))
+        catch_up(inproc);
+}
+
+static void inproc_submit(struct channel *channel, struct ice_request *request)
+{
+    struct inproc *inproc = of_channel(channel);
+    listen_to_events(inproc);
+    device_submit(inproc->attachment, request);
+}
+
+static int inproc_config_read(struct channel *channel, uint32_t offset, void *buffer, uint32_t len,
+                              struct ice_why *why)
+{
+    (void)why;
+    attachment_read_config(of_channel(channel)->attachment, offset, buffer, len);
+    return 0;
+}
+
+static int inproc_slot_hold(struct channel *channel, uint32_t slot, uint64_t expect)
+{
+    struct inproc *inproc = of_channel(channel);
+    listen_to_events(inproc);
+    return slot_hold(inproc->attachment, slot, expect);
+}
+
+static void inproc_slot_release(struct channel *channel, uint32_t slot)
+{
+    slot_release(of_channel(channel)->attachment, slot);
+}
+
+static const struct channel_ops inproc_ops = {
+    .submit = inproc_submit,
+    .config_read = inproc_config_read,
+    .slot_hold = inproc_slot_hold,
+    .slot_release = inproc_slot_release,
+};
+
+int inproc_open(struct ice_function *function, struct inproc **result, struct ice_why *why)
+{
+    static const struct attachment_ops events = {.event = on_event};
+    struct inproc *inproc = calloc(1, sizeof(*inproc));
+    if (!inproc)
+        return why_set(why, ENOMEM, "no memory for a channel");
+    pthread_mutex_init(&inproc->lock, NULL);
+    inproc->channel.ops = &inproc_ops;
+    inproc->channel.dialect = function_dialect(function);
+    inproc->channel.capacity = function_sectors(function);
+    int err = attachment_open(function, &events, inproc, &inproc->attachment, why);
+    if (!err)
+        err = negotiate(inproc, why);
+    if (err) {
+        inproc_close(inproc);
+        return err;
+    }
+    inproc->channel.features = attachment_features(inproc->attachment);
+    *result = inproc;
+    return 0;
+}
+
+void inproc_close(struct inproc *inproc)
+{
+    if (!inproc)
+        return;
+    if (inproc->attachment)
+        attachment_close(inproc->attachment);
+    pthread_mutex_destroy(&inproc->lock);
+    free(inproc);
+}
+
+struct channel *inproc_channel(struct inproc *inproc)
+{
+    return &inproc->channel;
+}
+
+const struct ice_attachment *inproc_attachment(const struct inproc *inproc)
+{
+    return inproc->attachment;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Options. argtable2 keeps the table and writes the help; what it would let pass (abbreviations,
+ * options behind arguments, several complaints at once) is refused before it sees the line.
+ */
+#include "options.h"
+#include "base/bytes.h"
+#include "base/parse.h"
+#include "base/units.h"
+#include <argtable2.h>
+#include <errno.h>
+#include <string.h>
+
+#define STOP_TIMEOUT_MAX 86400u
+
+struct table {
+    struct arg_str *image, *size, *slots, *dialect, *dir, *mount;
+    struct arg_lit *allow_root;
+    struct arg_str *run, *pidfile, *stop_timeout, *log_level;
+    struct arg_lit *help, *version;
+    struct arg_end *end;
+};
+
+/* struct table as arg_parse wants it. */
+#define TABLE_ENTRIES (sizeof(struct table) / sizeof(void *))
+
+static bool table_new(struct table *t)
+{
+    t->image = arg_str0(NULL, "image", "FILE", "keep sectors in FILE, as ciphertext");
+    t->size = arg_str0(NULL, "size", "SIZE", "bytes (K, M, G, T); creates FILE, or alone: RAM");
+    t->slots = arg_str0(NULL, "slots", "N", "keyslots of the engine, 1 to 255 (32)");
+    t->dialect = arg_str0(NULL, "dialect", "DIALECT", "what vm0 speaks (ice2)");
+    t->dir = arg_str0(NULL, "dir", "DIR", "folder of the sockets");
+    t->mount = arg_str0(NULL, "mount", "DIR", "show raw, slot/N and status.json under DIR");
+    t->allow_root = arg_lit0(NULL, "allow-root", "let root use the mount too");
+    t->run = arg_str0(NULL, "run", "COMMAND", "when ready, run COMMAND; exit with its status");
+    t->pidfile = arg_str0(NULL, "pidfile", "FILE", "write the process id to FILE when ready");
+    t->stop_timeout = arg_str0(NULL, "stop-timeout", "SECONDS", "serve what is open so long (10)");
+    t->log_level = arg_str0(NULL, "log-level", "LEVEL", "error, warning, info or debug (info)");
+    t->help = arg_lit0(NULL, "help", "show this and exit");
+    t->version = arg_lit0(NULL, "version", "show the version and exit");
+    t->end = arg_end(1);
+    return arg_nullcheck((void **)t) == 0;
+}
+
+static void table_free(struct table *t)
+{
+    arg_freetable((void **)t, TABLE_ENTRIES);
+}
+
+/* ---- before argtable2 ---- */
+
+static const struct arg_hdr *find(const struct table *t, const char *name, size_t len,
+                                  unsigned *index)
+{
+    void *const *entries = (void *const *)t;
+    for (unsigned i = 0; i + 1 < TABLE_ENTRIES; i++) {
+        const struct arg_hdr *option = entries[i];
+        if (strlen(option->longopts) == len && !memcmp(option->longopts, name, len)) {
+            *index = i;
+            return option;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * One element of argv and perhaps its value in the next; returns how many it takes, or -errno.
+ * `seen` has a bit for each entry of the table.
+ */
+static int check_option(const struct table *t, char **argv, uint32_t *seen, struct ice_why *why)
+{
+    const char *name = argv[0] + 2;
+    size_t len = strcspn(name, "=");
+    unsigned index;
+    const struct arg_hdr *option = find(t, name, len, &index);
+    bool joined = name[len] == '=';
+    if (!option)
+        return why_set(why, EINVAL, "--%.*s: unknown option", (int)min_u64(len, 64), name);
+    if (*seen & 1u << index)
+        return why_set(why, EINVAL, "--%s: given twice", option->longopts);
+    *seen |= 1u << index;
+    if (!(option->flag & ARG_HASVALUE))
+        return joined ? why_set(why, EINVAL, "--%s: takes no value", option->longopts) : 1;
+    const char *value = joined ? name + len + 1 : argv[1];
+    if (!value || !*value)
+        return why_set(why, EINVAL, "--%s: %s is missing", option->longopts, option->datatype);
+    return joined ? 1 : 2;
+}
+
+static int check_line(const struct table *t, char **argv, struct ice_why *why)
+{
+    uint32_t seen = 0;
+    while (*++argv) {
+        if (!strcmp(*argv, "--") && !argv[1])
+            break;
+        if (strncmp(*argv, "--", 2) || !(*argv)[2])
+            return why_set(why, EINVAL, "%.64s: unexpected argument", *argv);
+        int taken = check_option(t, argv, &seen, why);
+        if (taken < 0)
+            return taken;
+        argv += taken - 1;
+    }
+    return 0;
+}
+
+static int parse_line(struct table *t, int argc, char **argv, struct ice_why *why)
+{
+    int err = check_line(t, argv, why);
+    if (!err && arg_parse(argc, argv, (void **)t))
+        err = why_set(why, EINVAL, "the command line is not understood");
+    return err;
+}
+
+/* ---- values ---- */
+
+static const char *text(const struct arg_str *option)
+{
+    return option->count ? option->sval[0] : NULL;
+}
+
+/* Puts the option in front of what base/parse.h says. */
+static int blame(const struct arg_str *option, int err, const struct ice_why *cause,
+                 struct ice_why *why)
+{
+    return err ? why_set(why, EINVAL, "--%s: %s", option->hdr.longopts, cause->text) : 0;
+}
+
+static int parse_unsigned(const struct arg_str *option, unsigned min, unsigned max, unsigned *value,
+                          struct ice_why *why)
+{
+    uint64_t number;
+    struct ice_why cause;
+    if (!option->count)
+        return 0;
+    int err = parse_number(option->sval[0], UINT64_MAX, &number, &cause);
+    if (err)
+        return blame(option, err, &cause, why);
+    if (number < min || number > max)
+        return why_set(why, EINVAL, "--%s %.32s: outside %u..%u", option->hdr.longopts,
+                       option->sval[0], min, max);
+    *value = (unsigned)number;
+    return 0;
+}
+
+static int parse_media(const struct table *t, struct options *options, struct ice_why *why)
+{
+    struct ice_why cause;
+    options->image = text(t->image);
+    if (!t->image->count && !t->size->count)
+        return why_set(why, EINVAL, "--image or --size: one of them is needed");
+    if (!t->size->count)
+        return 0;
+    int err = blame(t->size, parse_size(t->size->sval[0], &options->size, &cause), &cause, why);
+    if (err)
+        return err;
+    if (!options->size || options->size % SECTOR_SIZE)
+        return why_set(why, EINVAL, "--size %.32s: not a multiple of %u above 0", t->size->sval[0],
+                       SECTOR_SIZE);
+    return 0;
+}
+
+static int parse_dialect(const struct table *t, struct options *options, struct ice_why *why)
+{
+    options->dialect = &dialect_ice2;
+    if (!t->dialect->count)
+        return 0;
+    options->dialect = dialect_by_name(t->dialect->sval[0]);
+    if (!options->dialect)
+        return why_set(why, EINVAL, "--dialect %.32s: there is only ice2", t->dialect->sval[0]);
+    return 0;
+}
+
+static int parse_log_level(const struct table *t, struct options *options, struct ice_why *why)
+{
+    options->log_level = LOG_INFO;
+    if (t->log_level->count && log_level_parse(t->log_level->sval[0], &options->log_level) < 0)
+        return why_set(why, EINVAL, "--log-level %.32s: none of error, warning, info, debug",
+                       t->log_level->sval[0]);
+    return 0;
+}
+
+static int fill(const struct table *t, struct options *options, struct ice_why *why)
+{
+    *options = (struct options){.slots = 32, .stop_timeout = 10};
+    options->help = t->help->count;
+    options->version = t->version->count;
+    if (options->help || options->version)
+        return 0;
+    options->dir = text(t->dir);
+    options->mount = text(t->mount);
+    options->allow_root = t->allow_root->count;
+    options->run = text(t->run);
+    options->pidfile = text(t->pidfile);
+    int err = parse_media(t, options, why);
+    if (!err)
+        err = parse_unsigned(t->slots, 1, SLOTS_MAX, &options->slots, why);
+    if (!err)
+        err = parse_dialect(t, options, why);
+    if (!err)
+        err = parse_unsigned(t->stop_timeout, 0, STOP_TIMEOUT_MAX, &options->stop_timeout, why);
+    if (!err)
+        err = parse_log_level(t, options, why);
+    if (!err && options->allow_root && !options->mount)
+        err = why_set(why, EINVAL, "--allow-root: there is no --mount");
+    return err;
+}
+
+int options_parse(int argc, char **argv, struct options *options, struct ice_why *why)
+{
+    struct table t;
+    int err = table_new(&t) ? 0 : why_set(why, EINVAL, "no memory for the options");
+    if (!err)
+        err = parse_line(&t, argc, argv, why);
+    if (!err)
+        err = fill(&t, options, why);
+    table_free(&t);
+    return err;
+}
+
+void options_help(FILE *to)
+{
+    struct table t;
+    if (table_new(&t)) {
+        fputs("Usage: icesim --size SIZE | --image FILE [OPTION]...\n"
+              "A virtual block device with an inline crypto engine.\n\n",
+              to);
+        arg_print_glossary(to, (void **)&t, "  %-24s %s\n");
+    }
+    table_free(&t);
+}
