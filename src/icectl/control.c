@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "control.h"
+#include "base/bytes.h"
+#include "base/parse.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int connect_socket(const struct icectl *icectl, const char *file, int timeout_ms,
+                   struct client **client, struct ice_why *why)
+{
+    char *path;
+    int err;
+
+    if (asprintf(&path, "%s/%s.sock", icectl->dir, file) < 0)
+        return why_set(why, ENOMEM, "no memory");
+    err = client_connect(path, timeout_ms, client, why);
+    free(path);
+    return err;
+}
+
+enum status connect_control(const struct icectl *icectl, struct client **control)
+{
+    struct ice_why why;
+    int err = connect_socket(icectl, "control", icectl->timeout_ms, control, &why);
+
+    return err ? fail_connect(icectl, err, &why) : STATUS_DONE;
+}
+
+int control_call(struct client *control, enum message message,
+                 const struct control_argument *arguments, unsigned n, uint8_t **bytes, size_t *len,
+                 struct ice_why *why)
+{
+    uint8_t map[FRAME_INLINE_MAX];
+    struct writer writer = {map, map + sizeof(map), false};
+
+    write_map(&writer, n);
+    for (unsigned i = 0; i < n; i++) {
+        write_text(&writer, arguments[i].key);
+        write_text(&writer, arguments[i].value);
+    }
+    if (writer.full)
+        return why_set(why, EMSGSIZE, "the arguments are longer than a message may be");
+    return client_control(control, message, map, (size_t)(writer.next - map), bytes, len, why);
+}
+
+/* The name in one function's map. It becomes part of a path, so it is checked. */
+static int read_name(struct reader *reader, struct name *name, struct ice_why *why)
+{
+    uint64_t pairs;
+    int err = read_map(reader, &pairs, why);
+
+    name->text[0] = '\0';
+    for (; !err && pairs; pairs--) {
+        const char *key, *text;
+        size_t key_len, len;
+
+        err = read_text(reader, &key, &key_len, why);
+        if (err)
+            break;
+        if (key_len != 4 || memcmp(key, "name", 4)) {
+            err = read_skip(reader, why);
+            continue;
+        }
+        err = read_text(reader, &text, &len, why);
+        if (!err && len < NAME_BYTES) {
+            memcpy(name->text, text, len);
+            name->text[len] = '\0';
+        }
+    }
+    if (!err && parse_name(name->text, why))
+        err = -EPROTO;
+    return err;
+}
+
+static int read_names(struct reader reader, struct name **names, unsigned *count,
+                      struct ice_why *why)
+{
+    uint64_t elements;
+    int err = read_array(&reader, &elements, why);
+
+    if (err)
+        return err;
+    if (elements == 0)
+        return why_set(why, ENOENT, "the server has no function");
+    *names = calloc(elements, sizeof(**names));
+    if (!*names)
+        return why_set(why, ENOMEM, "no memory for %llu functions", (unsigned long long)elements);
+    *count = (unsigned)elements;
+    for (unsigned i = 0; !err && i < *count; i++)
+        err = read_name(&reader, &(*names)[i], why);
+    if (err)
+        free(*names);
+    return err;
+}
+
+int list_functions(struct client *control, struct name **names, unsigned *count,
+                   struct ice_why *why)
+{
+    uint8_t *bytes;
+    size_t len;
+    int err = control_call(control, MESSAGE_FUNCTION_LIST, NULL, 0, &bytes, &len, why);
+
+    if (err)
+        return err;
+    err = read_names((struct reader){bytes, bytes + len}, names, count, why);
+    free(bytes);
+    return err;
+}
+
+int pick_function(const struct icectl *icectl, struct client *control, struct name *name,
+                  struct ice_why *why)
+{
+    struct name *names;
+    unsigned count;
+    int err;
+
+    if (icectl->function) {
+        snprintf(name->text, sizeof(name->text), "%s", icectl->function);
+        return 0;
+    }
+    err = list_functions(control, &names, &count, why);
+    if (err)
+        return err;
+    *name = names[0];
+    free(names);
+    return 0;
+}
+
+enum status
+ask_control(const struct icectl *icectl, enum message message, struct control_argument more,
+            int (*show)(const struct icectl *icectl, struct reader result, struct ice_why *why))
+{
+    struct client *control;
+    struct ice_why why;
+    struct name name;
+    uint8_t *bytes = NULL;
+    size_t len;
+    enum status status = connect_control(icectl, &control);
+    int err;
+
+    if (status)
+        return status;
+    err = pick_function(icectl, control, &name, &why);
+    if (!err) {
+        struct control_argument arguments[] = {{"function", name.text}, more};
+        err = control_call(control, message, arguments, more.key ? 2 : 1, &bytes, &len, &why);
+    }
+    if (!err)
+        err = show(icectl, (struct reader){bytes, bytes + len}, &why);
+    if (err)
+        status = fail_call(icectl, control, err, &why);
+    free(bytes);
+    client_close(control);
+    return status;
+}

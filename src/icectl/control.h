@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Calls on the control socket. All return 0 or -errno. */
+#ifndef ICESIM_ICECTL_CONTROL_H
+#define ICESIM_ICECTL_CONTROL_H
+
+#include "common.h"
+
+#define NAME_BYTES 33 /* of a function's name, with its terminator */
+
+struct name {
+    char text[NAME_BYTES];
+};
+
+/* Connects to FILE.sock of the runtime folder: "control", or a function's name. */
+int connect_socket(const struct icectl *icectl, const char *file, int timeout_ms,
+                   struct client **client, struct ice_why *why);
+
+/* Connects to the control socket; the failure is told: STATUS_CONNECTION. */
+enum status connect_control(const struct icectl *icectl, struct client **control);
+
+struct control_argument {
+    const char *key, *value;
+};
+
+/* One call; *bytes (to be freed) is its result, one item of `len` bytes. */
+int control_call(struct client *control, enum message message,
+                 const struct control_argument *arguments, unsigned n, uint8_t **bytes, size_t *len,
+                 struct ice_why *why);
+
+/* All functions' names, valid as such; to be freed. */
+int list_functions(struct client *control, struct name **names, unsigned *count,
+                   struct ice_why *why);
+
+/* -f, or the name of the first function. */
+int pick_function(const struct icectl *icectl, struct client *control, struct name *name,
+                  struct ice_why *why);
+
+/*
+ * What a command does that asks one thing of a function: connects, calls with the function and
+ * `more` (key NULL: nothing more), hands the result to `show` (0 or -errno) and closes. Failures
+ * are told.
+ */
+enum status
+ask_control(const struct icectl *icectl, enum message message, struct control_argument more,
+            int (*show)(const struct icectl *icectl, struct reader result, struct ice_why *why));
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A function's device, as its driver uses it: negotiation, then one request or many at once. */
+#ifndef ICESIM_ICECTL_DEVICE_H
+#define ICESIM_ICECTL_DEVICE_H
+
+#include "common.h"
+#include "control.h"
+
+struct device {
+    struct client *client;
+    struct channel *channel;
+    struct name name;
+    uint64_t offered;
+    struct function_config config;
+};
+
+/*
+ * Connects to -f, or to the first function, and negotiates all that is offered and known here. The
+ * failure is told. Close with device_close.
+ */
+enum status device_open(const struct icectl *icectl, struct device *device);
+void device_close(struct device *device);
+
+/* A command without options: opens, runs, closes. */
+struct command_entry;
+enum status device_command(struct icectl *icectl, const struct command_entry *entry, int argc,
+                           char **argv,
+                           enum status (*run)(const struct icectl *icectl, struct device *device));
+
+/* Fails with STATUS_REFUSED when feature `bit` has not been negotiated; `what` names it. */
+enum status device_need(const struct icectl *icectl, const struct device *device, unsigned bit,
+                        const char *what);
+
+/*
+ * Which slot there is, the device decides; but a number that the wire's 8 bits cannot carry never
+ * gets there: STATUS_REFUSED, told.
+ */
+enum status check_slot(const struct icectl *icectl, uint32_t slot);
+
+/* A request and its buffers. One at a time each; several may be in flight. */
+struct exchange {
+    struct ice_request request;
+    struct iovec readable[2], writable[2];
+    uint8_t *head; /* DIALECT_HEAD_MAX bytes of secret memory */
+    uint8_t status;
+    bool done;
+    size_t written;
+    struct ice_why why;
+};
+
+/* 0 or -ENOMEM. Free with exchange_free, which zeroed ones allow too. */
+int exchange_init(struct exchange *exchange, struct ice_why *why);
+void exchange_free(struct exchange *exchange);
+
+/* Submits `command` with data to write (out) or to be read (in), either of which may be empty. */
+void exchange_submit(struct device *device, struct exchange *exchange,
+                     const struct command *command, const void *out, size_t out_len, void *in,
+                     size_t in_len);
+
+/* Waits for its end. STATUS_DONE, or the status with the cause in exchange->why; nothing is told.
+ */
+enum status exchange_wait(struct device *device, struct exchange *exchange);
+
+/* Init, submit, wait, free. STATUS_DONE, or the status with the cause in `why`. */
+enum status exchange_run(struct device *device, const struct command *command, const void *out,
+                         size_t out_len, void *in, size_t in_len, struct ice_why *why);
+
+/* Fetches the device's capabilities: none without inline crypto. The failure is told. */
+enum status read_capabilities(const struct icectl *icectl, struct device *device,
+                              struct capability capabilities[static CAPABILITIES_MAX],
+                              unsigned *count);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/secret.h"
+#include "commands.h"
+
+#include <signal.h>
+
+int main(int argc, char **argv)
+{
+    secret_harden_process();
+    signal(SIGPIPE, SIG_IGN);
+    return icectl_run(argc, argv);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "args.h"
+#include "base/bytes.h"
+#include "commands.h"
+#include "control.h"
+
+static int show(const struct icectl *icectl, struct reader result, struct ice_why *why)
+{
+    return icectl->json ? print_item(icectl, result, why) : 0;
+}
+
+static enum status reset(struct icectl *icectl, const char *scope)
+{
+    static const char *const scopes[] = {"device", "function", "engine"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(scopes); i++) {
+        if (strcmp(scope, scopes[i]))
+            continue;
+        set_action(icectl, "reset %s", scope);
+        return ask_control(icectl, MESSAGE_RESET, (struct control_argument){"scope", scope}, show);
+    }
+    return fail(icectl, STATUS_USAGE, "--scope \"%.32s\" is none of device, function, engine",
+                scope);
+}
+
+enum status command_reset(struct icectl *icectl, const struct command_entry *entry, int argc,
+                          char **argv)
+{
+    struct arg_str *scope = arg_str1(NULL, "scope", "SCOPE", "device, function or engine");
+    void *table[] = {arg_lit0(NULL, "help", "show this"), scope, arg_end(4)};
+    enum status status;
+
+    if (args_parse(icectl, entry, argc, argv, table, &status))
+        status = reset(icectl, scope->sval[0]);
+    arg_freetable(table, ARRAY_SIZE(table));
+    return status;
+}

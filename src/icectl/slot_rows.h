@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The rows of a SLOT_LIST result. */
+#ifndef ICESIM_ICECTL_SLOT_ROWS_H
+#define ICESIM_ICECTL_SLOT_ROWS_H
+
+#include "frame/frame.h"
+
+#define ROW_TEXT 32
+
+struct slot_row {
+    uint64_t slot, data_unit, in_flight;
+    bool programmed;
+    char alg[ROW_TEXT], key_type[ROW_TEXT], fingerprint[ROW_TEXT],
+        owner[ROW_TEXT]; /* "" for null */
+};
+
+/* The next row of the array whose head has been read. 0 or -EPROTO. */
+int read_slot_row(struct reader *reader, struct slot_row *row, struct ice_why *why);
+
+/* The data unit of `slot` in a whole result; 0 when it is empty or not there. 0 or -EPROTO. */
+int find_data_unit(struct reader result, uint32_t slot, uint32_t *data_unit, struct ice_why *why);
+
+#endif
