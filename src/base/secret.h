@@ -3,11 +3,11 @@
  * Secret memory: the only place, beside cipher contexts (which are allocated from it too), where
  * key bytes may stand.
  *
- * Blocks come from 64 KiB chunks that are locked (mlock, unless secret_lock said no), left out of core dumps
- * (MADV_DONTDUMP) and not inherited by children (MADV_DONTFORK: a forked child must exec before it
- * touches any of this). Size classes are the powers of two from 32 bytes to 16 KiB and the middle
- * between each two; a larger block gets a mapping of its own. Allocation cost does not depend on
- * how many blocks live. All functions may be called from any thread.
+ * Blocks come from 64 KiB chunks that are locked (mlock, unless secret_lock said no), left out of
+ * core dumps (MADV_DONTDUMP) and not inherited by children (MADV_DONTFORK: a forked child must exec
+ * before it touches any of this). Size classes are the powers of two from 32 bytes to 16 KiB and
+ * the middle between each two; a larger block gets a mapping of its own. Allocation cost does not
+ * depend on how many blocks live. All functions may be called from any thread.
  */
 #ifndef ICESIM_BASE_SECRET_H
 #define ICESIM_BASE_SECRET_H

@@ -5,7 +5,6 @@
  */
 #include "base/why.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,38 +22,38 @@ static void trim_partial_character(char *text, size_t len)
         text[start - 1] = '\0';
 }
 
-__attribute__((format(printf, 3, 0))) static void fill(struct ice_why *why, int err,
-                                                       const char *fmt, va_list ap)
+void why_vsay(struct ice_why *why, int err, const char *fmt, va_list args)
 {
+    int len;
+
+    if (!why)
+        return;
     why->err = err;
-    int len = vsnprintf(why->text, sizeof(why->text), fmt, ap);
+    len = vsnprintf(why->text, sizeof(why->text), fmt, args);
     if (len >= (int)sizeof(why->text))
         trim_partial_character(why->text, sizeof(why->text) - 1);
 }
 
-int why_set(struct ice_why *why, int err, const char *fmt, ...)
+void why_say(struct ice_why *why, int err, const char *fmt, ...)
 {
-    if (why) {
-        va_list ap;
-        va_start(ap, fmt);
-        fill(why, err, fmt, ap);
-        va_end(ap);
-    }
-    return -err;
+    va_list args;
+
+    va_start(args, fmt);
+    why_vsay(why, err, fmt, args);
+    va_end(args);
 }
 
-int why_errno(struct ice_why *why, int err, const char *fmt, ...)
+void why_say_errno(struct ice_why *why, int err, const char *fmt, ...)
 {
-    if (why) {
-        va_list ap;
-        va_start(ap, fmt);
-        fill(why, err, fmt, ap);
-        va_end(ap);
+    char room[128];
+    va_list args;
+    size_t len;
 
-        char room[128];
-        const char *cause = strerror_r(err, room, sizeof(room));
-        size_t len = strlen(why->text);
-        snprintf(why->text + len, sizeof(why->text) - len, ": %s", cause);
-    }
-    return -err;
+    if (!why)
+        return;
+    va_start(args, fmt);
+    why_vsay(why, err, fmt, args);
+    va_end(args);
+    len = strlen(why->text);
+    snprintf(why->text + len, sizeof(why->text) - len, ": %s", strerror_r(err, room, sizeof(room)));
 }

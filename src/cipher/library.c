@@ -54,7 +54,7 @@ int cipher_init(struct ice_why *why)
 int library_error(gcry_error_t error, const char *what, struct ice_why *why)
 {
     if (gcry_err_code(error) == GPG_ERR_ENOMEM)
-        return secret_exhausted(what, why);
+        return secret_exhausted("a cipher context", why);
     return why_set(why, EIO, "%s: %s", what, gcry_strerror(error));
 }
 

@@ -105,8 +105,7 @@ static int check_status(const struct ice_request *request, size_t written, size_
     return reason->err && written == 1 ? 0 : -EPROTO;
 }
 
-/* The data, the reason and the end of the answer to `entry`, whose head up to the data is consumed.
- */
+/* Data and reason of the answer to `entry`, whose head up to the data is consumed. */
 static enum read_result take_written(struct client *client, struct entry *entry, uint64_t written,
                                      struct ice_why *why)
 {
@@ -247,7 +246,7 @@ static enum read_result take_small(struct client *client, struct reader *reader,
 enum read_result answer_take(struct client *client, struct ice_why *why)
 {
     struct reader reader = {client->in + client->in_start, client->in + client->in_end};
-    struct head head;
+    struct head head = {0};
     enum read_result result = take_head(&reader, &head, why);
 
     if (result != READ_OK)

@@ -24,8 +24,7 @@ struct client;
 int client_connect(const char *path, int timeout_ms, struct client **client, struct ice_why *why);
 void client_close(struct client *client);
 
-/* False once the connection has ended. A call that failed while it lives was refused by the server.
- */
+/* False once the connection has ended. A call that failed while it lives was refused. */
 bool client_alive(const struct client *client);
 
 /* From hello. Valid until close. */

@@ -85,7 +85,8 @@ struct job {
     size_t data_in;  /* writable bytes before the status */
     bool filled;     /* the data area was written */
     struct observation seen;
-    struct ice_why why;
+    struct command shown; /* what observers see of `command` */
+    struct ice_why *why;
 };
 
 /* Answers with a status: sets why and returns the status byte. */

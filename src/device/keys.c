@@ -41,8 +41,8 @@ static uint8_t program(struct job *job, unsigned slot)
 
     if (status != VIRTIO_BLK_S_OK)
         return status;
-    r = engine_program(job->function->engine, slot, &key, job->attachment->id,
-                       &job->seen.program_count, &job->why);
+    r = engine_program(job->function->engine, slot, &key, job->attachment->id, &job->seen.key,
+                       job->why);
     return r ? status_of(r) : VIRTIO_BLK_S_OK;
 }
 
@@ -57,7 +57,8 @@ uint8_t run_key_operation(struct job *job)
     job->seen.slot = slot;
     if (job->command.kind == COMMAND_KEY_PROGRAM)
         return program(job, slot);
-    return engine_evict(function->engine, slot, &job->why) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+    return engine_evict(function->engine, slot, &job->seen.key, job->why) ? VIRTIO_BLK_S_IOERR
+                                                                          : VIRTIO_BLK_S_OK;
 }
 
 int slot_hold(struct ice_attachment *attachment, unsigned slot, uint64_t expect)
@@ -68,7 +69,7 @@ int slot_hold(struct ice_attachment *attachment, unsigned slot, uint64_t expect)
 
     if (!function_slot(attachment->function, slot, &physical))
         return -EINVAL;
-    r = engine_get(engine, physical, expect, NULL, NULL);
+    r = engine_get(engine, physical, expect, NULL);
     if (!r && atomic_load(&attachment->generation) != engine_generation(engine)) {
         engine_put(engine, physical);
         r = -ENOKEY;

@@ -13,7 +13,7 @@ struct observation {
     const struct command *command; /* key.bytes is NULL: never shown */
     size_t data_len;               /* bytes of the data area */
     unsigned slot;                 /* physical, of tagged I/O and key operations */
-    uint64_t program_count;        /* of that slot, when it was taken */
+    struct slot_key key;           /* of that slot, when it was taken; after a program: the new */
     uint8_t status;                /* after: the status byte */
     bool synced;                   /* after: the media was made stable for it */
     const struct ice_why *why;     /* after: NULL when OK */

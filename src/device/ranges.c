@@ -68,12 +68,12 @@ static uint8_t carry_out(struct job *job, const struct range *range)
     if (!len)
         return VIRTIO_BLK_S_OK;
     if (job->command.kind == COMMAND_DISCARD)
-        r = store->ops->discard(store, offset, len, &job->why);
+        r = store->ops->discard(store, offset, len, job->why);
     else
         r = store->ops->zero(store, offset, len,
                              job->command.kind == COMMAND_SECURE_ERASE ||
                                  range->flags & VIRTIO_BLK_SEGMENT_UNMAP,
-                             &job->why);
+                             job->why);
     return r ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 

@@ -9,15 +9,13 @@
 #include "virtio/virtio.h"
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 
 uint8_t refuse(struct job *job, uint8_t status, int err, const char *fmt, ...)
 {
     va_list args;
 
     va_start(args, fmt);
-    job->why.err = err;
-    vsnprintf(job->why.text, sizeof(job->why.text), fmt, args);
+    why_vsay(job->why, err, fmt, args);
     va_end(args);
     return status;
 }
@@ -27,7 +25,7 @@ uint8_t make_stable(struct job *job)
     struct store *store = job->function->store;
 
     job->seen.synced = true;
-    return store->ops->flush(store, &job->why) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+    return store->ops->flush(store, job->why) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
 /*
@@ -139,7 +137,7 @@ static uint8_t parse(struct job *job, uint8_t *head)
         return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL,
                       "%zu readable bytes are less than the header of %zu", readable, job->head);
     iov_gather(request->readable, request->nreadable, first, head + first, job->head - first);
-    status = dialect->parse(features, head, &job->command, &job->why);
+    status = dialect->parse(features, head, &job->command, job->why);
     if (status != VIRTIO_BLK_S_OK)
         return status;
     job->data_out = readable - job->head;
@@ -173,22 +171,23 @@ static void show(struct job *job, bool before)
 static uint8_t run(struct job *job)
 {
     uint8_t *head = scratch_head();
-    struct command shown;
     uint8_t status;
 
-    if (!head)
-        return refuse(job, VIRTIO_BLK_S_IOERR, ENOMEM, "no secret memory for the header");
+    if (!head) {
+        secret_exhausted("a request", job->why);
+        return VIRTIO_BLK_S_IOERR;
+    }
     status = parse(job, head);
-    shown = job->command;
-    shown.key.bytes = NULL;
+    job->shown = job->command;
+    job->shown.key.bytes = NULL;
     job->seen.attachment = job->attachment;
-    job->seen.command = &shown;
+    job->seen.command = &job->shown;
     job->seen.data_len = job->data_in ? job->data_in : job->data_out;
     show(job, true);
     if (status == VIRTIO_BLK_S_OK)
         status = dispatch(job);
     job->seen.status = status;
-    job->seen.why = job->why.err ? &job->why : NULL;
+    job->seen.why = job->why->err ? job->why : NULL;
     show(job, false);
     if (is_key_operation(job->command.kind) || status != VIRTIO_BLK_S_OK)
         secret_wipe(head, DIALECT_HEAD_MAX);
@@ -221,18 +220,18 @@ static bool answerable(struct job *job, bool ready)
 
 void device_submit(struct ice_attachment *attachment, struct ice_request *request)
 {
-    struct job job;
+    struct ice_why why;
+    struct job job = {
+        .attachment = attachment,
+        .function = attachment->function,
+        .request = request,
+        .command = {.kind = COMMAND_UNKNOWN},
+        .why = &why,
+    };
     bool ready = attachment_enter(attachment);
     size_t written = 0;
 
-    job.attachment = attachment;
-    job.function = attachment->function;
-    job.request = request;
-    job.command = (struct command){.kind = COMMAND_UNKNOWN};
-    job.data_out = 0;
-    job.filled = false;
-    job.seen = (struct observation){0};
-    job.why.err = 0;
+    why.err = 0; /* the text is not worth clearing */
     if (answerable(&job, ready)) {
         uint8_t status;
 
@@ -241,6 +240,6 @@ void device_submit(struct ice_attachment *attachment, struct ice_request *reques
         iov_scatter(request->writable, request->nwritable, job.data_in, &status, 1);
         written = status == VIRTIO_BLK_S_OK && job.filled ? job.data_in + 1 : 1;
     }
-    request->done(request, written, job.why.err ? &job.why : NULL);
+    request->done(request, written, why.err ? &why : NULL);
     attachment_leave(attachment);
 }

@@ -79,12 +79,12 @@ static uint8_t take_slot(struct job *job, struct crypto *crypto, size_t len)
         return refuse_slot(job);
     crypto->dun = job->command.dun;
     job->seen.slot = crypto->slot;
-    if (engine_get(engine, crypto->slot, job->request->expect, &crypto->data_unit,
-                   &job->seen.program_count))
+    if (engine_get(engine, crypto->slot, job->request->expect, &job->seen.key))
         return job->request->expect == EXPECT_ANY
                    ? refuse(job, VIRTIO_BLK_S_IOERR, ENOKEY, "slot %u is empty", job->command.slot)
                    : refuse(job, VIRTIO_BLK_S_IOERR, ENOKEY,
                             "slot %u no longer has the key that was expected", job->command.slot);
+    crypto->data_unit = job->seen.key.data_unit;
     status = check_crypto(job, crypto, len);
     if (status != VIRTIO_BLK_S_OK)
         engine_put(engine, crypto->slot);
@@ -146,8 +146,8 @@ static uint8_t store_transfer(struct job *job, struct iovec *iov, unsigned n)
 {
     struct store *store = job->function->store;
     uint64_t offset = job->function->first_byte + job->command.sector * SECTOR_SIZE;
-    int r = job->command.kind == COMMAND_WRITE ? store->ops->write(store, offset, iov, n, &job->why)
-                                               : store->ops->read(store, offset, iov, n, &job->why);
+    int r = job->command.kind == COMMAND_WRITE ? store->ops->write(store, offset, iov, n, job->why)
+                                               : store->ops->read(store, offset, iov, n, job->why);
 
     return r ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }

@@ -69,18 +69,18 @@ static struct slot *at(struct engine *engine, unsigned slot)
 }
 
 int engine_program(struct engine *engine, unsigned slot, const struct engine_key *key,
-                   uint64_t owner, uint64_t *count, struct ice_why *why)
+                   uint64_t owner, struct slot_key *now, struct ice_why *why)
 {
     if (!is_power_of_two(key->data_unit) ||
         !(engine_data_units(engine, key->algorithm) & key->data_unit))
         return why_set(why, EOPNOTSUPP, "%s with data units of %u bytes is not advertised",
                        key->algorithm->name, key->data_unit);
-    return slot_program(at(engine, slot), engine->contexts_per_slot, key, owner, count, why);
+    return slot_program(at(engine, slot), engine->contexts_per_slot, key, owner, now, why);
 }
 
-int engine_evict(struct engine *engine, unsigned slot, struct ice_why *why)
+int engine_evict(struct engine *engine, unsigned slot, struct slot_key *was, struct ice_why *why)
 {
-    return slot_evict(at(engine, slot), why);
+    return slot_evict(at(engine, slot), was, why);
 }
 
 void engine_clear(struct engine *engine, unsigned first, unsigned n, uint64_t owner)
@@ -107,10 +107,9 @@ void engine_slot_info(struct engine *engine, unsigned slot, struct slot_info *in
     slot_describe(at(engine, slot), info);
 }
 
-int engine_get(struct engine *engine, unsigned slot, uint64_t expect, uint32_t *data_unit,
-               uint64_t *count)
+int engine_get(struct engine *engine, unsigned slot, uint64_t expect, struct slot_key *key)
 {
-    return slot_get(at(engine, slot), expect, data_unit, count);
+    return slot_get(at(engine, slot), expect, key);
 }
 
 void engine_put(struct engine *engine, unsigned slot)

@@ -38,6 +38,13 @@ uint32_t engine_data_units(const struct engine *engine, const struct algorithm *
 /* Data unit numbers are this wide; a range that does not fit is the device's to refuse. */
 unsigned engine_dun_bits(const struct engine *engine);
 
+/* What a slot holds, as far as people may know. */
+struct slot_key {
+    uint32_t data_unit;
+    uint64_t program_count;
+    uint8_t fingerprint[FINGERPRINT_BYTES];
+};
+
 struct engine_key {
     const struct algorithm *algorithm;
     uint32_t data_unit;   /* bytes */
@@ -46,15 +53,18 @@ struct engine_key {
 
 /*
  * Programs `slot` (below engine_slots), replacing the key of an idle one. `owner` says who did it,
- * for engine_evict_owned; 0: nobody in particular. All or nothing: on failure the slot is as it
- * was. `count` (may be NULL) gets the new program count. 0; -EBUSY with requests in flight;
+ * for engine_clear; 0: nobody in particular. All or nothing: on failure the slot is as it
+ * was. `now` (may be NULL) is what the slot holds then. 0; -EBUSY with requests in flight;
  * -EOPNOTSUPP: the triple is not advertised; -EINVAL: weak key; -ENOMEM.
  */
 int engine_program(struct engine *engine, unsigned slot, const struct engine_key *key,
-                   uint64_t owner, uint64_t *count, struct ice_why *why);
+                   uint64_t owner, struct slot_key *now, struct ice_why *why);
 
-/* Empties `slot` and wipes its key. 0, also for an empty slot; -EBUSY with requests in flight. */
-int engine_evict(struct engine *engine, unsigned slot, struct ice_why *why);
+/*
+ * Empties `slot` and wipes its key. `was` (may be NULL) is what it held, with data_unit 0 when it
+ * was empty already, which is no error. 0; -EBUSY with requests in flight.
+ */
+int engine_evict(struct engine *engine, unsigned slot, struct slot_key *was, struct ice_why *why);
 
 /*
  * Empties the slots of [first, first + n) that `owner` programmed last (ENGINE_ANY_OWNER: all),
@@ -86,10 +96,9 @@ void engine_slot_info(struct engine *engine, unsigned slot, struct slot_info *in
 /*
  * Takes a reference: until engine_put the slot keeps its key. With `expect` other than
  * UINT64_MAX only if that is the program count, compared in the same atomic step. On success
- * `*data_unit` (may be NULL) is the slot's. 0; -ENOKEY: empty, or programmed since `expect`.
+ * `key` (may be NULL) is what the slot holds. 0; -ENOKEY: empty, or programmed since `expect`.
  */
-int engine_get(struct engine *engine, unsigned slot, uint64_t expect, uint32_t *data_unit,
-               uint64_t *count);
+int engine_get(struct engine *engine, unsigned slot, uint64_t expect, struct slot_key *key);
 void engine_put(struct engine *engine, unsigned slot);
 
 /*

@@ -41,7 +41,7 @@ void slot_destroy(struct slot *slot)
 
 /* ---- references ---- */
 
-int slot_get(struct slot *slot, uint64_t expect, uint32_t *data_unit, uint64_t *count)
+int slot_get(struct slot *slot, uint64_t expect, struct slot_key *key)
 {
     uint64_t word = atomic_load(&slot->word);
 
@@ -59,10 +59,8 @@ int slot_get(struct slot *slot, uint64_t expect, uint32_t *data_unit, uint64_t *
         if (atomic_compare_exchange_weak(&slot->word, &word, word + FLIGHT_ONE))
             break;
     }
-    if (data_unit)
-        *data_unit = slot->data_unit;
-    if (count)
-        *count = word >> COUNT_SHIFT;
+    if (key)
+        *key = slot->key;
     return 0;
 }
 
@@ -143,9 +141,8 @@ static void empty(struct slot *slot)
     memset(slot->contexts, 0, sizeof(slot->contexts));
     slot->context_count = 0;
     slot->algorithm = NULL;
-    slot->data_unit = 0;
+    slot->key = (struct slot_key){.program_count = program_count(slot)};
     slot->owner = 0;
-    memset(slot->fingerprint, 0, sizeof(slot->fingerprint));
     atomic_store(&slot->free_contexts, 0);
     disown(slot, program_count(slot), false);
 }
@@ -165,7 +162,7 @@ static int open_contexts(struct cipher **contexts, unsigned n, const struct engi
 
 /* The new contexts are ready before the slot is touched: a failure leaves the old key. */
 int slot_program(struct slot *slot, unsigned context_count, const struct engine_key *key,
-                 uint64_t owner, uint64_t *count, struct ice_why *why)
+                 uint64_t owner, struct slot_key *now, struct ice_why *why)
 {
     struct cipher *fresh[CONTEXTS_MAX] = {NULL}, *old[CONTEXTS_MAX];
     unsigned old_count;
@@ -187,23 +184,26 @@ int slot_program(struct slot *slot, unsigned context_count, const struct engine_
     memcpy(slot->contexts, fresh, sizeof(fresh));
     slot->context_count = context_count;
     slot->algorithm = key->algorithm;
-    slot->data_unit = key->data_unit;
+    slot->key.data_unit = key->data_unit;
+    slot->key.program_count = program_count(slot) + 1;
     slot->owner = owner;
-    cipher_fingerprint(key->bytes, key->algorithm->key_bytes, slot->fingerprint);
+    cipher_fingerprint(key->bytes, key->algorithm->key_bytes, slot->key.fingerprint);
     atomic_store(&slot->free_contexts, (UINT32_C(1) << context_count) - 1);
-    if (count)
-        *count = program_count(slot) + 1;
-    disown(slot, program_count(slot) + 1, true);
+    if (now)
+        *now = slot->key;
+    disown(slot, slot->key.program_count, true);
     pthread_mutex_unlock(&slot->lock);
     close_contexts(old, old_count);
     return 0;
 }
 
-int slot_evict(struct slot *slot, struct ice_why *why)
+int slot_evict(struct slot *slot, struct slot_key *was, struct ice_why *why)
 {
     int r;
 
     pthread_mutex_lock(&slot->lock);
+    if (was)
+        *was = slot->key;
     r = own(slot, why);
     if (!r)
         empty(slot);
@@ -240,10 +240,10 @@ void slot_describe(struct slot *slot, struct slot_info *info)
     *info = (struct slot_info){
         .programmed = slot->algorithm != NULL,
         .algorithm = slot->algorithm,
-        .data_unit = slot->data_unit,
+        .data_unit = slot->key.data_unit,
         .program_count = word >> COUNT_SHIFT,
         .in_flight = in_flight(word),
     };
-    memcpy(info->fingerprint, slot->fingerprint, FINGERPRINT_BYTES);
+    memcpy(info->fingerprint, slot->key.fingerprint, FINGERPRINT_BYTES);
     pthread_mutex_unlock(&slot->lock);
 }

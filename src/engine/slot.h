@@ -28,8 +28,7 @@ struct slot {
 
     uint64_t owner;
     const struct algorithm *algorithm;
-    uint32_t data_unit;
-    uint8_t fingerprint[FINGERPRINT_BYTES];
+    struct slot_key key;
     unsigned context_count;
     struct cipher *contexts[CONTEXTS_MAX];
 
@@ -42,11 +41,11 @@ void slot_destroy(struct slot *slot);
 
 /* The engine.h functions of the same name, for one slot. */
 int slot_program(struct slot *slot, unsigned context_count, const struct engine_key *key,
-                 uint64_t owner, uint64_t *count, struct ice_why *why);
-int slot_evict(struct slot *slot, struct ice_why *why);
+                 uint64_t owner, struct slot_key *now, struct ice_why *why);
+int slot_evict(struct slot *slot, struct slot_key *was, struct ice_why *why);
 void slot_clear(struct slot *slot, uint64_t owner);
 void slot_describe(struct slot *slot, struct slot_info *info);
-int slot_get(struct slot *slot, uint64_t expect, uint32_t *data_unit, uint64_t *count);
+int slot_get(struct slot *slot, uint64_t expect, struct slot_key *key);
 void slot_put(struct slot *slot);
 struct cipher *slot_borrow(struct slot *slot);
 void slot_return(struct slot *slot, struct cipher *cipher);

@@ -15,6 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * Once, before there is a key in the process: afterwards no call of the codec leaves a trace of the
+ * registers on the stack.
+ */
+void frame_bind(void);
+
 /* ---- reading ---- */
 
 enum item_type {
@@ -62,8 +68,7 @@ enum read_result reader_skip(struct reader *reader, size_t limit, struct ice_why
 
 /*
  * Typed reads for messages that are whole: 0, or -EPROTO with what was wanted in `why` and nothing
- * consumed. The counts
- * of read_array and read_map are at most what the bytes that remain can hold.
+ * consumed. The counts of read_array and read_map are at most what the bytes that remain can hold.
  */
 int read_uint(struct reader *reader, uint64_t max, uint64_t *value, struct ice_why *why);
 int read_bytes(struct reader *reader, const uint8_t **bytes, size_t *len, struct ice_why *why);

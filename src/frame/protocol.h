@@ -19,6 +19,11 @@
 #define CONNECTIONS_MAX 1024u
 #define IN_FLIGHT_MAX   64u          /* requests per connection */
 #define BUFFERS_MAX     (256u << 20) /* bytes of request buffers, all connections */
+/*
+ * Above BUFFERS_MAX connections wait for memory in the order they came, unread. While somebody
+ * waits, a client that holds memory (a frame that it does not finish, replies that it does not
+ * take) and moves no byte for 5 s is cut off.
+ */
 
 /*
  * What a client may send, and what the server sends back under the same number and tag on success;

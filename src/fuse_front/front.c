@@ -21,7 +21,12 @@
 
 #define WORKERS_MIN 16u
 #define WORKERS_MAX 64u
+#define READERS_MAX 4u
 #define PAGE_BYTES  4096
+
+/* Sent to a thread, it ends the thread's wait for a request. */
+#define WAKE_SIGNAL   SIGUSR2
+#define WAKE_EVERY_MS 10
 
 struct worker {
     struct fuse_front *front;
@@ -43,17 +48,46 @@ __attribute__((format(printf, 2, 0))) static void log_fuse(enum fuse_log_level l
 
 /* ---- the threads ---- */
 
-/* False: the session is over. Only here may a thread be cancelled: no request is in its hands. */
+static bool too_many_readers(const struct fuse_front *front)
+{
+    return atomic_load(&front->readers) >= READERS_MAX && !fuse_session_exited(front->session);
+}
+
+/*
+ * Few threads wait for a request at a time, the others are parked: the kernel wakes those that wait
+ * in turn, and if all did, each request would meet buffers that have left the cache. The last
+ * reader that gets a request calls a parked one. Who parks says so first and then looks again, so
+ * that either it sees that readers are missing, or the last reader sees it.
+ */
+static void begin_reading(struct fuse_front *front)
+{
+    while (too_many_readers(front)) {
+        atomic_fetch_add(&front->parked, 1);
+        if (too_many_readers(front))
+            sem_wait(&front->turn);
+        atomic_fetch_sub(&front->parked, 1);
+    }
+    atomic_fetch_add(&front->readers, 1);
+}
+
+static void end_reading(struct fuse_front *front)
+{
+    if (atomic_fetch_sub(&front->readers, 1) == 1 && atomic_load(&front->parked))
+        sem_post(&front->turn);
+}
+
+/* False: the session is over. */
 static bool serve_one(struct worker *worker)
 {
-    struct fuse_session *session = worker->front->session;
-    int n, unused;
+    struct fuse_front *front = worker->front;
+    int n = 0;
 
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &unused);
-    n = fuse_session_receive_buf(session, &worker->in);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &unused);
+    begin_reading(front);
+    if (!fuse_session_exited(front->session))
+        n = fuse_session_receive_buf(front->session, &worker->in);
+    end_reading(front);
     if (n > 0)
-        fuse_session_process_buf(session, &worker->in);
+        fuse_session_process_buf(front->session, &worker->in);
     else if (n < 0 && n != -EINTR)
         log_error("FUSE requests cannot be read: %s", strerror(-n));
     return n > 0 || n == -EINTR;
@@ -63,33 +97,47 @@ static void *serve(void *arg)
 {
     struct worker *worker = arg;
     struct fuse_front *front = worker->front;
-    int unused;
 
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &unused);
     read_buffer = worker->out;
     while (!fuse_session_exited(front->session) && serve_one(worker))
         ;
+    sem_post(&front->turn); /* each that ends lets a parked one see the end */
     if (atomic_fetch_sub(&front->serving, 1) == 1)
         eventfd_write(front->closed_fd, 1);
     return NULL;
 }
 
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+/* A signal may come just before the wait that it is to end, so it comes until all threads are done.
+ */
 static void stop_threads(struct fuse_front *front)
 {
+    struct pollfd closed = {.fd = front->closed_fd, .events = POLLIN};
+    eventfd_t before;
+
+    eventfd_read(front->closed_fd, &before);
     fuse_session_exit(front->session);
-    for (unsigned i = 0; i < front->worker_count; i++)
-        pthread_cancel(front->workers[i].thread);
+    while (atomic_load(&front->serving)) {
+        for (unsigned i = 0; i < front->worker_count; i++)
+            pthread_kill(front->workers[i].thread, WAKE_SIGNAL);
+        poll(&closed, 1, WAKE_EVERY_MS);
+    }
     for (unsigned i = 0; i < front->worker_count; i++)
         pthread_join(front->workers[i].thread, NULL);
 }
 
-/* Signals are for the threads of the program that starts us. */
+/* All signals but one are for the threads of the program that starts us. */
 static int start_thread(struct worker *worker)
 {
     sigset_t all, before;
     int err;
 
     sigfillset(&all);
+    sigdelset(&all, WAKE_SIGNAL);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     err = pthread_create(&worker->thread, NULL, serve, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -98,11 +146,14 @@ static int start_thread(struct worker *worker)
 
 static int start_threads(struct fuse_front *front, unsigned wanted, struct ice_why *why)
 {
+    sigaction(WAKE_SIGNAL, &(struct sigaction){.sa_handler = do_nothing}, NULL);
     front->serving = wanted;
     for (unsigned i = 0; i < wanted; i++) {
         int err = start_thread(&front->workers[i]);
-        if (err)
+        if (err) {
+            atomic_fetch_sub(&front->serving, wanted - i);
             return why_errno(why, err, "cannot start a thread");
+        }
         front->worker_count++;
     }
     return 0;
@@ -206,6 +257,7 @@ int fuse_front_start(const struct fuse_front_ops *ops, void *user, const char *m
     front->user = user;
     clock_gettime(CLOCK_REALTIME, &front->started);
     pthread_mutex_init(&front->lock, NULL);
+    sem_init(&front->turn, 0, 0);
     front->closed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     r = front->closed_fd < 0 ? why_errno(why, errno, "cannot make an eventfd")
                              : start(front, mountpoint, allow_root, why);
@@ -262,6 +314,7 @@ void fuse_front_stop(struct fuse_front *front)
     open_files_free(front);
     free_workers(front);
     close(front->closed_fd);
+    sem_destroy(&front->turn);
     pthread_mutex_destroy(&front->lock);
     free(front->mountpoint);
     free(front);

@@ -11,6 +11,7 @@
 #include "fuse_front.h"
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -52,6 +53,8 @@ struct fuse_front {
     struct worker *workers;
     unsigned worker_room, worker_count; /* allocated; running */
     _Atomic unsigned serving;           /* workers that have not ended by themselves */
+    _Atomic unsigned readers, parked;   /* workers that wait for a request; for a turn to do so */
+    sem_t turn;                         /* wakes a parked one */
     int closed_fd;                      /* an eventfd, raised when nothing is open after detach */
 
     pthread_mutex_t lock; /* of what follows */

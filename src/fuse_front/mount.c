@@ -29,7 +29,7 @@ static void unescape(char *text)
 
     for (const char *from = text; *from; to++) {
         if (from[0] == '\\' && from[1] && from[2] && from[3]) {
-            *to = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
+            *to = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
             from += 4;
         } else {
             *to = *from++;
@@ -192,15 +192,15 @@ static int spawn(char *const argv[], int stderr_fd, int comm_fd, pid_t *pid)
 /* Keeps the first line of what comes from `fd` until its end. */
 static void read_first_line(int fd, char *line, size_t size)
 {
+    char part[256];
     size_t used = 0;
-    char rest[256];
     ssize_t n;
 
-    while ((n = read(fd, used < size - 1 ? line + used : rest,
-                     used < size - 1 ? size - 1 - used : sizeof(rest))) > 0 ||
-           (n < 0 && errno == EINTR))
-        if (n > 0 && used < size - 1)
-            used += (size_t)n;
+    while ((n = read(fd, part, sizeof(part))) > 0 || (n < 0 && errno == EINTR)) {
+        size_t kept = n < 0 ? 0 : min_u64((size_t)n, size - 1 - used);
+        memcpy(line + used, part, kept);
+        used += kept;
+    }
     line[used] = '\0';
     line[strcspn(line, "\n")] = '\0';
 }

@@ -46,8 +46,7 @@ static const struct arg_hdr *find_short(void **table, char c)
     }
 }
 
-/* How many arguments the option at argv[0] takes, its own included; 0: the table does not have it.
- */
+/* How many arguments the option at argv[0] takes, itself included; 0: it is not in the table. */
 static int option_width(char **argv, void **table)
 {
     const char *name = *argv + 1;

@@ -32,8 +32,7 @@ int args_first_operand(int argc, char **argv, void **table, bool *unknown);
 void args_print_options(FILE *out, void **table);
 
 /*
- * The value of an option that was given (else *value stays). STATUS_USAGE is told by the option's
- * name.
+ * The value of an option that was given; else *value stays. A STATUS_USAGE names the option.
  */
 enum status args_number(const struct icectl *icectl, const struct arg_str *option, uint64_t max,
                         uint64_t *value);

@@ -127,25 +127,31 @@ int pick_function(const struct icectl *icectl, struct client *control, struct na
     return 0;
 }
 
-enum status
-ask_control(const struct icectl *icectl, enum message message, struct control_argument more,
-            int (*show)(const struct icectl *icectl, struct reader result, struct ice_why *why))
+enum status ask_control(const struct icectl *icectl, enum message message, bool of_function,
+                        struct control_argument more,
+                        int (*show)(const struct icectl *icectl, struct reader result,
+                                    struct ice_why *why))
 {
-    struct client *control;
+    struct control_argument arguments[2];
+    struct client *control = NULL;
     struct ice_why why;
     struct name name;
     uint8_t *bytes = NULL;
-    size_t len;
+    size_t len = 0;
+    unsigned n = 0;
     enum status status = connect_control(icectl, &control);
-    int err;
+    int err = 0;
 
     if (status)
         return status;
-    err = pick_function(icectl, control, &name, &why);
-    if (!err) {
-        struct control_argument arguments[] = {{"function", name.text}, more};
-        err = control_call(control, message, arguments, more.key ? 2 : 1, &bytes, &len, &why);
+    if (of_function) {
+        err = pick_function(icectl, control, &name, &why);
+        arguments[n++] = (struct control_argument){"function", name.text};
     }
+    if (more.key)
+        arguments[n++] = more;
+    if (!err)
+        err = control_call(control, message, arguments, n, &bytes, &len, &why);
     if (!err)
         err = show(icectl, (struct reader){bytes, bytes + len}, &why);
     if (err)

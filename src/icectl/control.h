@@ -36,12 +36,13 @@ int pick_function(const struct icectl *icectl, struct client *control, struct na
                   struct ice_why *why);
 
 /*
- * What a command does that asks one thing of a function: connects, calls with the function and
+ * What a command does that asks one thing: connects, calls with the function (if `of_function`) and
  * `more` (key NULL: nothing more), hands the result to `show` (0 or -errno) and closes. Failures
  * are told.
  */
-enum status
-ask_control(const struct icectl *icectl, enum message message, struct control_argument more,
-            int (*show)(const struct icectl *icectl, struct reader result, struct ice_why *why));
+enum status ask_control(const struct icectl *icectl, enum message message, bool of_function,
+                        struct control_argument more,
+                        int (*show)(const struct icectl *icectl, struct reader result,
+                                    struct ice_why *why));
 
 #endif

@@ -57,8 +57,7 @@ void exchange_submit(struct device *device, struct exchange *exchange,
                      const struct command *command, const void *out, size_t out_len, void *in,
                      size_t in_len);
 
-/* Waits for its end. STATUS_DONE, or the status with the cause in exchange->why; nothing is told.
- */
+/* Waits for its end. STATUS_DONE, or the status with the cause in exchange->why, untold. */
 enum status exchange_wait(struct device *device, struct exchange *exchange);
 
 /* Init, submit, wait, free. STATUS_DONE, or the status with the cause in `why`. */

@@ -9,8 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* Where the data goes. The file is opened with the first data, so that a refused read harms none.
- */
+/* Where the data goes. The file is opened with the first data: a refused read harms none. */
 struct output {
     const char *path; /* NULL: standard output */
     int fd;           /* -1: not open */

@@ -17,7 +17,8 @@ static enum status reset(struct icectl *icectl, const char *scope)
         if (strcmp(scope, scopes[i]))
             continue;
         set_action(icectl, "reset %s", scope);
-        return ask_control(icectl, MESSAGE_RESET, (struct control_argument){"scope", scope}, show);
+        return ask_control(icectl, MESSAGE_RESET, strcmp(scope, "engine") != 0,
+                           (struct control_argument){"scope", scope}, show);
     }
     return fail(icectl, STATUS_USAGE, "--scope \"%.32s\" is none of device, function, engine",
                 scope);

@@ -70,7 +70,8 @@ enum status command_slot_list(struct icectl *icectl, const struct command_entry 
     enum status status;
 
     if (args_parse(icectl, entry, argc, argv, table, &status))
-        status = ask_control(icectl, MESSAGE_SLOT_LIST, (struct control_argument){0}, show_list);
+        status =
+            ask_control(icectl, MESSAGE_SLOT_LIST, true, (struct control_argument){0}, show_list);
     arg_freetable(table, ARRAY_SIZE(table));
     return status;
 }

@@ -73,7 +73,7 @@ enum status command_stats(struct icectl *icectl, const struct command_entry *ent
     enum status status;
 
     if (args_parse(icectl, entry, argc, argv, table, &status))
-        status = ask_control(icectl, MESSAGE_STATS, (struct control_argument){0}, show);
+        status = ask_control(icectl, MESSAGE_STATS, true, (struct control_argument){0}, show);
     arg_freetable(table, ARRAY_SIZE(table));
     return status;
 }

@@ -37,8 +37,7 @@ static uint64_t request_limit(const struct device *device)
     return limit >= SECTOR_SIZE ? min_u64(limit, REQUEST_MAX) : REQUEST_MAX;
 }
 
-/* The unit of the slot as the control socket tells it; an empty slot gets any: it will be refused.
- */
+/* The slot's unit, from the control socket; an empty slot gets any: it will be refused. */
 static enum status ask_data_unit(struct transfer *transfer, uint32_t *data_unit)
 {
     struct control_argument argument = {"function", transfer->device.name.text};

@@ -52,7 +52,7 @@ static int try_all(const struct icectl *icectl, int timeout_ms, struct ice_why *
 
 static enum status wait_for_all(const struct icectl *icectl)
 {
-    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
+    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     int timeout = icectl->timeout_ms < 0 ? WAIT_DEFAULT_MS : icectl->timeout_ms;
     int64_t end = now_ms() + timeout;
 

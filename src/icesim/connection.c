@@ -52,8 +52,8 @@ static void arm(struct connection *c, uint32_t events)
     events |= EPOLLONESHOT;
     if (c->armed == events || c->closing)
         return;
-    if (c->reading && events == EPOLLONESHOT)
-        return; /* who reads settles after it: until then nothing is to be told */
+    if ((c->reading || c->sending) && events == EPOLLONESHOT)
+        return; /* who reads or sends settles after it: nothing is to be told until then */
     if (c->hung_up && events == EPOLLONESHOT)
         return; /* a hangup that nothing can be done about yet would come again at once */
     c->armed = events;

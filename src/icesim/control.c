@@ -20,8 +20,11 @@ struct argument {
 static void copy_printable(char *to, size_t room, const char *from, size_t len)
 {
     size_t n = min_u64(len, room - 1);
-    for (size_t i = 0; i < n; i++)
-        to[i] = from[i] >= ' ' && from[i] <= '~' ? from[i] : '?';
+    for (size_t i = 0; i < n; i++) {
+        to[i] = from[i];
+        if (from[i] < ' ' || from[i] > '~')
+            to[i] = '?';
+    }
     to[n] = 0;
 }
 
@@ -139,7 +142,7 @@ static void list_slot(unsigned slot, const struct slot_info *info, struct docume
     document_bool(result, info->programmed);
     if (info->programmed) {
         char fingerprint[2 * FINGERPRINT_BYTES + 1];
-        for (unsigned i = 0; i < FINGERPRINT_BYTES; i++)
+        for (size_t i = 0; i < FINGERPRINT_BYTES; i++)
             snprintf(fingerprint + 2 * i, 3, "%02x", info->fingerprint[i]);
         key_text(result, "alg", info->algorithm->name);
         key_uint(result, "data_unit", info->data_unit);
@@ -196,6 +199,14 @@ static int reset_function(struct host *host, const struct argument *scope,
     return 0;
 }
 
+static int reset_engine(struct host *host, const struct argument *name, struct ice_why *why)
+{
+    if (name->given)
+        return why_set(why, EINVAL, "scope \"engine\" takes no key \"function\"");
+    host_reset_engine(host);
+    return 0;
+}
+
 static int reset(struct host *host, struct reader *args, struct document *result,
                  struct ice_why *why)
 {
@@ -205,7 +216,7 @@ static int reset(struct host *host, struct reader *args, struct document *result
     if (err)
         return err;
     if (!strcmp(scope->value, "engine"))
-        host_reset_engine(host);
+        err = reset_engine(host, &arguments[1], why);
     else if (!strcmp(scope->value, "device") || !strcmp(scope->value, "function"))
         err = reset_function(host, scope, &arguments[1], why);
     else

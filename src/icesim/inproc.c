@@ -7,7 +7,6 @@
 #include "inproc.h"
 #include "base/bytes.h"
 #include "base/log.h"
-#include "virtio/blk.h"
 #include "virtio/virtio.h"
 #include <assert.h>
 #include <errno.h>
@@ -36,19 +35,17 @@ static void on_event(void *user, enum attachment_event event, uint64_t value)
     atomic_fetch_add_explicit(&inproc->told, 1, memory_order_release);
 }
 
+/* Takes all that is offered: a driver from the same source knows all of it. */
 static int negotiate(struct inproc *inproc, struct ice_why *why)
 {
     struct ice_attachment *attachment = inproc->attachment;
-    uint64_t wanted = VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATURE(VIRTIO_BLK_F_SIZE_MAX) |
-                      VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH) |
-                      VIRTIO_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES) | inproc->channel.dialect->features;
     struct ice_why refusal = {0};
     int err = attachment_set_status(attachment, 0, why);
     uint8_t status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER;
     if (!err)
         err = attachment_set_status(attachment, status, why);
     if (!err)
-        err = attachment_set_features(attachment, attachment_offered(attachment) & wanted, why);
+        err = attachment_set_features(attachment, attachment_offered(attachment), why);
     status |= VIRTIO_STATUS_FEATURES_OK;
     if (!err)
         err = attachment_set_status(attachment, status, &refusal);
@@ -59,14 +56,25 @@ static int negotiate(struct inproc *inproc, struct ice_why *why)
     return err;
 }
 
-/* Acts on what the device is now, so events that come twice or late do no harm. */
+/* Two atomic loads and one compare for who has heard nothing new. */
+static bool is_current(const struct inproc *inproc)
+{
+    return attachment_status(inproc->attachment) & VIRTIO_STATUS_DRIVER_OK &&
+           atomic_load_explicit(&inproc->told, memory_order_acquire) ==
+               atomic_load_explicit(&inproc->caught_up, memory_order_acquire);
+}
+
+/*
+ * Acts on what the device is now, so events that come twice or late do no harm. During a reset by
+ * the host it waits, in negotiate, for the reset's end.
+ */
 static void catch_up(struct inproc *inproc)
 {
+    struct ice_attachment *attachment = inproc->attachment;
+    struct ice_why why = {0};
     pthread_mutex_lock(&inproc->lock);
-    unsigned told = atomic_load_explicit(&inproc->told, memory_order_acquire);
-    if (told != atomic_load_explicit(&inproc->caught_up, memory_order_relaxed)) {
-        struct ice_attachment *attachment = inproc->attachment;
-        struct ice_why why = {0};
+    if (!is_current(inproc)) {
+        unsigned told = atomic_load_explicit(&inproc->told, memory_order_acquire);
         int err = 0;
         if (!(attachment_status(attachment) & VIRTIO_STATUS_DRIVER_OK))
             err = negotiate(inproc, &why);
@@ -83,8 +91,7 @@ static void catch_up(struct inproc *inproc)
 
 static void listen_to_events(struct inproc *inproc)
 {
-    if (atomic_load_explicit(&inproc->told, memory_order_relaxed) !=
-        atomic_load_explicit(&inproc->caught_up, memory_order_acquire))
+    if (!is_current(inproc))
         catch_up(inproc);
 }
 

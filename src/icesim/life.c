@@ -5,8 +5,10 @@
  */
 #include "life.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "child.h"
 #include "cipher/cipher.h"
+#include "frame/frame.h"
 #include "fuse_files.h"
 #include "runtime.h"
 #include "server.h"
@@ -100,6 +102,17 @@ static enum woken wait_signal(struct life *life, int64_t deadline)
 
 /* ---- start ---- */
 
+static int lock_memory(const struct options *options, struct ice_why *why)
+{
+    struct ice_why cause;
+    if (secret_lock(!options->no_mlock, &cause))
+        return why_set(why, cause.err, "%s; %u are needed, or --no-mlock", cause.text,
+                       SECRET_LEAST);
+    if (options->no_mlock)
+        log_warning("--no-mlock: keys may be swapped out to disk");
+    return 0;
+}
+
 static int start_media(struct life *life, struct ice_why *why)
 {
     const struct options *options = life->options;
@@ -161,6 +174,9 @@ static int start_pidfile(struct life *life, struct ice_why *why)
 static int start(struct life *life, struct ice_why *why)
 {
     int err = take_signals(life, why);
+    frame_bind();
+    if (!err)
+        err = lock_memory(life->options, why);
     if (!err)
         err = runtime_open(&life->runtime, life->options->dir, why);
     if (!err)

@@ -17,6 +17,7 @@ struct table {
     struct arg_str *image, *size, *slots, *dialect, *dir, *mount;
     struct arg_lit *allow_root;
     struct arg_str *run, *pidfile, *stop_timeout, *log_level;
+    struct arg_lit *no_mlock;
     struct arg_lit *help, *version;
     struct arg_end *end;
 };
@@ -37,6 +38,7 @@ static bool table_new(struct table *t)
     t->pidfile = arg_str0(NULL, "pidfile", "FILE", "write the process id to FILE when ready");
     t->stop_timeout = arg_str0(NULL, "stop-timeout", "SECONDS", "serve what is open so long (10)");
     t->log_level = arg_str0(NULL, "log-level", "LEVEL", "error, warning, info or debug (info)");
+    t->no_mlock = arg_lit0(NULL, "no-mlock", "keep keys in memory that may be swapped out");
     t->help = arg_lit0(NULL, "help", "show this and exit");
     t->version = arg_lit0(NULL, "version", "show the version and exit");
     t->end = arg_end(1);
@@ -192,6 +194,7 @@ static int fill(const struct table *t, struct options *options, struct ice_why *
     options->allow_root = t->allow_root->count;
     options->run = text(t->run);
     options->pidfile = text(t->pidfile);
+    options->no_mlock = t->no_mlock->count;
     int err = parse_media(t, options, why);
     if (!err)
         err = parse_unsigned(t->slots, 1, SLOTS_MAX, &options->slots, why);

@@ -20,6 +20,7 @@ struct options {
     bool allow_root;
     const char *run;
     const char *pidfile;
+    bool no_mlock;
     unsigned stop_timeout; /* seconds */
     enum log_level log_level;
     bool help, version; /* then nothing else is checked */

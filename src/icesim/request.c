@@ -141,6 +141,8 @@ enum taken request_take(struct connection *connection, const struct frame_view *
     size_t capacity = capacity_for(view);
     pthread_mutex_lock(&connection->lock);
     struct request *request = take_cached(connection, capacity);
+    if (request)
+        connection->busy++;
     pthread_mutex_unlock(&connection->lock);
     if (!request) {
         if (!get_memory(connection, charge(capacity)))
@@ -148,11 +150,11 @@ enum taken request_take(struct connection *connection, const struct frame_view *
         request = request_new(connection, capacity);
         if (!request)
             return TAKEN_NO_MEMORY;
+        pthread_mutex_lock(&connection->lock);
+        connection->busy++;
+        pthread_mutex_unlock(&connection->lock);
     }
     prepare(request, view);
-    pthread_mutex_lock(&connection->lock);
-    connection->busy++;
-    pthread_mutex_unlock(&connection->lock);
     *result = request;
     return TAKEN;
 }
@@ -214,7 +216,7 @@ static uint8_t *encode_reply(struct request *request, size_t written, const stru
     write_why(&tail, why);
     assert(!writer.full && !tail.full);
     size_t head_len = (size_t)(writer.next - head);
-    memcpy(bytes - head_len, head, head_len);
+    memcpy(bytes - head_len, head, head_len); // cppcheck-suppress uninitvar ; `writer` fills it
     *len = (size_t)(tail.next - bytes) + head_len;
     return bytes - head_len;
 }

@@ -3,6 +3,7 @@
  */
 #include "runtime.h"
 #include "base/bytes.h"
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -121,6 +122,7 @@ int runtime_open(struct runtime *runtime, const char *dir, struct ice_why *why)
 void runtime_close(struct runtime *runtime)
 {
     if (runtime->lock >= 0) {
+        assert(runtime->lock_path);
         unlink(runtime->lock_path);
         close(runtime->lock);
     }
