@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Holds the grammar of icesim-protocol(7) against what really goes over the sockets.
+
+    grammar.py PAGE
+
+icectl, and the driver of icesock.py, work with the server of ICESIM_DIR through a proxy that
+records each frame of both directions. Then every frame must match the grammar, every reply the
+rule that belongs to its message, every part of the grammar must have occurred, and no frame may
+match after any mutation."""
+
+import subprocess
+import sys
+import tempfile
+import threading
+
+from cddl import Grammar, grammar_of
+from icesock import *
+
+# The configuration space of a function does not change while it lives.
+NEVER_SENT = {"config-changed", "event / 0"}
+
+
+# ---- recording ----
+
+
+class Recorder:
+    """Frames as (number of the connection, "vm0" or "control", from the client?, item)."""
+
+    def __init__(self, folder, target):
+        self.frames, self.lock, self.connections, self.threads = [], threading.Lock(), 0, []
+        for name in ("vm0", "control"):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(os.path.join(folder, name + ".sock"))
+            listener.listen()
+            path = os.path.join(target, name + ".sock")
+            threading.Thread(target=self.accept, args=(listener, name, path), daemon=True).start()
+
+    def accept(self, listener, name, path):
+        while True:
+            client = listener.accept()[0]
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(path)
+            self.connections += 1
+            for ends in ((client, server, True), (server, client, False)):
+                thread = threading.Thread(target=self.pump, args=(self.connections, name, *ends))
+                thread.start()
+                self.threads.append(thread)
+
+    def pump(self, number, name, source, sink, from_client):
+        data = bytearray()
+        while True:
+            try:
+                part = source.recv(1 << 20)
+            except OSError:
+                part = b""
+            data += part
+            # Recorded before it is passed on: no reply is recorded before its message.
+            self.parse(data, (number, name, from_client))
+            try:
+                if not part:
+                    sink.shutdown(socket.SHUT_WR)
+                    return
+                sink.sendall(part)
+            except OSError:
+                return
+
+    def parse(self, data, origin):
+        while data:
+            try:
+                item, end = decode(data)
+            except Short:
+                return
+            del data[:end]
+            with self.lock:
+                self.frames.append((*origin, item))
+
+    def finish(self):
+        """All frames, once all connections are closed."""
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a connection is still open"
+        return self.frames
+
+
+# ---- the traffic ----
+
+
+def with_icectl(folder):
+    key, data = os.path.join(folder, "key"), os.path.join(folder, "data")
+    for path, size in ((key, 64), (data, 4096)):
+        with open(path, "wb") as file:
+            file.write(os.urandom(size))
+    io = "--sector 0 --slot 0 --dun 7"
+    for command, status in (
+        ("wait", 0),
+        ("info", 0),
+        ("caps", 0),
+        (f"slot program 0 --alg aes-256-xts --key-file {key}", 0),
+        ("slot list", 0),
+        (f"io write {io} {data}", 0),
+        (f"io read {io} --count 8 -o {data}", 0),
+        ("io read --sector 0 --count 8 --slot 1 --dun 7", 3),
+        ("io flush", 0),
+        ("io id", 0),
+        ("io lifetime", 0),
+        ("io discard --sector 8 --count 8", 0),
+        ("io zero --sector 8 --count 8", 0),
+        ("io erase --sector 8 --count 8", 0),
+        ("stats", 0),
+        ("slot evict 0", 0),
+        ("reset --scope device", 0),
+        ("reset --scope function", 0),
+        ("reset --scope engine", 0),
+    ):
+        done = subprocess.run(["icectl", *command.split()], capture_output=True, timeout=30)
+        assert done.returncode == status, (command, done)
+
+
+def await_events(device, *kinds):
+    """Reads until events of these kinds have come."""
+    while not set(kinds) <= {kind for kind, _ in device.events}:
+        device.call(GET_STATUS)
+
+
+def with_driver():
+    control, early = Connection("control"), Device()
+    early.call(GET_FEATURES)
+    expect_refused(errno.EPROTO, early.request, T_FLUSH)
+    device = Device(ICE | VERSION_1 | KEY_OPS | FLUSH | CONFIG_WCE)
+    device.call(READ_CONFIG, 0, 100)
+    device.call(WRITE_CONFIG, 32, b"\1")
+    device.program(0, os.urandom(64))
+    device.write(0, bytes(4096), slot=0)
+    control.call(FUNCTION_LIST, {})
+    control.call(SLOT_LIST, {"function": "vm0"})
+    generation = control.call(RESET, {"scope": "engine"})["generation"]
+    await_events(device, 2)
+    device.request(T_IN, room=4096, slot=0)
+    device.call(ACKNOWLEDGE, int(generation, 16))
+    control.call(RESET, {"scope": "device", "function": "vm0"})
+    await_events(device, 1)
+    for connection in (control, early, device):
+        connection.close()
+
+
+def record():
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = Recorder(folder, os.environ["ICESIM_DIR"])
+        os.environ["ICESIM_DIR"] = folder
+        with_icectl(folder)
+        with_driver()
+        return recorder.finish()
+
+
+# ---- judging ----
+
+
+def show(item):
+    text = repr(item)
+    return text if len(text) < 200 else text[:200] + "…"
+
+
+def messages(grammar, used):
+    """Of the parts used: the rule of the frame's own kind."""
+    return {name for name in used if grammar.rules.get(name, ("",))[0] == "array"}
+
+
+def check_frames(grammar, frames):
+    """Each frame against the rules of its direction and socket; the parts that were used."""
+    seen, sent = set(), {}
+    for connection, name, from_client, item in frames:
+        used = grammar.match("from-client" if from_client else "from-server", item)
+        assert used is not None, f"{name}: not in the grammar: {show(item)}"
+        rules = messages(grammar, used)
+        assert len(rules) == 1, (rules, show(item))
+        other = "control" if name == "vm0" else "device"
+        assert not used & {other + "-message", other + "-reply"}, f"on {name}: {show(item)}"
+        rule = rules.pop()
+        if from_client:
+            sent[connection, item[1]] = rule
+        elif not {"event", "error"} & used:
+            asked = sent[connection, item[1]]
+            assert rule == asked + "-reply", f"{asked} is answered by {show(item)}"
+        seen |= used
+    return seen
+
+
+def mutants(item, optional):
+    """Copies of the item with one place changed each, so that none is in the grammar."""
+    if isinstance(item, (list, dict)):
+        places = range(len(item)) if isinstance(item, list) else list(item)
+        for place in places:
+            for part in mutants(item[place], optional):
+                copy = item.copy()
+                copy[place] = part
+                yield copy
+        if isinstance(item, list):
+            yield item + [-1]
+        else:
+            yield {**item, "surplus": -1}
+            for key in item.keys() - optional:
+                yield {k: v for k, v in item.items() if k != key}
+    if item is True or item is False:
+        yield 1
+    yield -1
+    yield 1 << 64
+    yield [item, item]
+
+
+def lacking(item):
+    """The frame without its last elements."""
+    return [item[:n] for n in range(len(item))]
+
+
+def check_mutants(grammar, frames):
+    """No mutant of any frame matches."""
+    kinds = "read write flush get_id get_lifetime discard write_zeroes secure_erase unknown"
+    optional = {"function", "dialect", *kinds.split()}
+    optional |= {"get_capabilities", "key_program", "key_evict"}
+    tried, shapes = 0, set()
+    for _, _, from_client, item in frames:
+        root = "from-client" if from_client else "from-server"
+        shape = root, item[0], len(item), repr([type(part) for part in item])
+        if shape in shapes:
+            continue
+        shapes.add(shape)
+        for mutant in [*mutants(item, optional), *lacking(item), [99, *item[1:]]]:
+            tried += 1
+            assert grammar.match(root, mutant) is None, f"matches: {show(mutant)}"
+    return tried
+
+
+def main():
+    with open(sys.argv[1]) as page:
+        grammar = Grammar(grammar_of(page.read()))
+    frames = record()
+    seen = check_frames(grammar, frames)
+    parts = grammar.parts("from-client") | grammar.parts("from-server")
+    assert parts >= set(grammar.rules), f"unreachable: {set(grammar.rules) - parts}"
+    assert not NEVER_SENT & seen, f"sent after all: {NEVER_SENT & seen}"
+    assert parts - NEVER_SENT <= seen, f"never occurred: {sorted(parts - seen - NEVER_SENT)}"
+    tried = check_mutants(grammar, frames)
+    print(f"{len(frames)} frames, {len(parts)} parts of the grammar, {tried} mutants")
+    assert len(frames) > 150 and tried > 500
+
+
+if __name__ == "__main__":
+    main()

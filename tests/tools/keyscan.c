@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Looks for an AES key in the memory of a process. The key is read from a file; its raw bytes and
+ * its schedules count (keyscan_patterns.c).
+ *
+ *   keyscan PID KEYFILE                 lists the finds: address, kind, mapping, VmFlags of smaps
+ *   keyscan run KEYFILE COMMAND...      runs the command, and looks at each of its system calls
+ *                                       that sends, and at its very end
+ *
+ * Exit status: 0 nothing found (with `run`: found while it ran, nothing at its end), 1 otherwise,
+ * 2 it could not look.
+ */
+#include "keyscan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STEP        4096
+#define MAPPING_MAX ((uint64_t)4 << 30) /* larger ones are a sanitizer's shadow */
+
+struct mapping {
+    uint64_t start, end;
+    char line[256], flags[128];
+};
+
+/* What is found in a row, of one kind, is one line. */
+struct streak {
+    uint64_t start, length;
+    const char *kind;
+};
+
+static void print_streak(const struct streak *streak, const struct mapping *mapping)
+{
+    if (streak->length)
+        printf("%#llx %s, %llu bytes; %s; %s\n", (unsigned long long)streak->start, streak->kind,
+               (unsigned long long)streak->length + RUN - 1, mapping->line, mapping->flags);
+}
+
+/* A page at a time, with what a run that begins in it has in the next. */
+static long scan_mapping(int memory, const struct mapping *mapping, bool list)
+{
+    uint8_t bytes[STEP + RUN - 1];
+    struct streak streak = {0};
+    long finds = 0;
+    for (uint64_t at = mapping->start; at < mapping->end; at += STEP) {
+        ssize_t len = pread(memory, bytes, sizeof(bytes), (off_t)at);
+        for (ssize_t i = 0; i < STEP && i + RUN <= len; i++) {
+            const char *kind = patterns_match(bytes + i);
+            if (!kind)
+                continue;
+            finds++;
+            if (kind == streak.kind && at + (uint64_t)i == streak.start + streak.length) {
+                streak.length++;
+                continue;
+            }
+            if (list)
+                print_streak(&streak, mapping);
+            streak = (struct streak){at + (uint64_t)i, 1, kind};
+        }
+    }
+    if (list)
+        print_streak(&streak, mapping);
+    return finds;
+}
+
+/* The next mapping of smaps: its first line to its VmFlags. */
+static bool next_mapping(FILE *smaps, struct mapping *mapping)
+{
+    char line[512];
+    bool named = false;
+    while (fgets(line, sizeof(line), smaps)) {
+        unsigned long long start, end;
+        line[strcspn(line, "\n")] = 0;
+        if (sscanf(line, "%llx-%llx ", &start, &end) == 2) {
+            *mapping = (struct mapping){.start = start, .end = end};
+            snprintf(mapping->line, sizeof(mapping->line), "%.255s", line);
+            named = true;
+        } else if (named && !strncmp(line, "VmFlags:", 8)) {
+            snprintf(mapping->flags, sizeof(mapping->flags), "%.127s", line);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int open_proc(pid_t pid, const char *file)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        fprintf(stderr, "keyscan: %s: %s\n", path, strerror(errno));
+    return fd;
+}
+
+long scan_process(pid_t pid, bool list)
+{
+    struct mapping mapping;
+    int memory = open_proc(pid, "mem");
+    int maps = memory < 0 ? -1 : open_proc(pid, "smaps");
+    FILE *smaps = maps < 0 ? NULL : fdopen(maps, "r");
+    long finds = smaps ? 0 : -1;
+    while (smaps && next_mapping(smaps, &mapping))
+        if (mapping.end - mapping.start <= MAPPING_MAX)
+            finds += scan_mapping(memory, &mapping, list);
+    if (smaps)
+        fclose(smaps);
+    if (memory >= 0)
+        close(memory);
+    return finds;
+}
+
+/* ---- run ---- */
+
+static bool sends(pid_t pid)
+{
+    struct __ptrace_syscall_info info;
+    if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) <= 0 ||
+        info.op != PTRACE_SYSCALL_INFO_ENTRY)
+        return false;
+    return info.entry.nr == SYS_sendmsg || info.entry.nr == SYS_sendto ||
+           info.entry.nr == SYS_writev;
+}
+
+/* Follows the child from its exec to its end; -1, or what was found at the end. */
+static long follow(pid_t pid, long *live)
+{
+    long left = -1;
+    int status, number = 0;
+    while (ptrace(PTRACE_SYSCALL, pid, 0, number) == 0 && waitpid(pid, &status, __WALL) == pid &&
+           WIFSTOPPED(status)) {
+        number = WSTOPSIG(status);
+        if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXIT << 8))
+            left = scan_process(pid, true);
+        else if (number == (SIGTRAP | 0x80) && sends(pid))
+            *live += scan_process(pid, false);
+        if (number == SIGTRAP || number == (SIGTRAP | 0x80))
+            number = 0;
+    }
+    return left;
+}
+
+static int run(char **command)
+{
+    long live = 0, left;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        execvp(command[0], command);
+        perror(command[0]);
+        _exit(127);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status) ||
+        ptrace(PTRACE_SETOPTIONS, pid, 0,
+               PTRACE_O_EXITKILL | PTRACE_O_TRACEEXIT | PTRACE_O_TRACESYSGOOD)) {
+        fprintf(stderr, "keyscan: %s cannot be traced\n", command[0]);
+        return 2;
+    }
+    left = follow(pid, &live);
+    printf("%ld while it sent, %ld at its end\n", live, left);
+    return left < 0 ? 2 : live == 0 || left > 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3 || !patterns_load(argv[2]))
+        return 2;
+    if (!strcmp(argv[1], "run"))
+        return argc > 3 ? run(argv + 3) : 2;
+    long finds = scan_process((pid_t)atol(argv[1]), true);
+    return finds < 0 ? 2 : finds > 0;
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The FUSE tree, mounted: names, attributes, bytes, and files whose slot has gone. */
+#include "gate_store.h"
+#include "mount_server.h"
+#include "tap.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint8_t data[4 << 20], back[4 << 20];
+
+#define fails(call, want, name)                                                                    \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        is_int((call) == -1 ? errno : 0, want, name);                                              \
+    } while (0)
+
+/* ---- the tree ---- */
+
+static void names_in(const char *name, char *names, size_t size)
+{
+    DIR *dir = opendir(mount_path(name));
+
+    names[0] = '\0';
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        snprintf(names + strlen(names), size - strlen(names), "%s:%llu ", entry->d_name,
+                 (unsigned long long)entry->d_ino);
+    if (dir)
+        closedir(dir);
+}
+
+static void test_tree(void)
+{
+    char names[256];
+    struct stat st;
+    struct statvfs vfs;
+
+    names_in("", names, sizeof(names));
+    is_str(names, ".:1 ..:1 raw:2 slot:4 status.json:3 ", "the root");
+    names_in("slot", names, sizeof(names));
+    is_str(names, ".:4 ..:1 0:16 10:26 ", "slot: the programmed ones");
+    stat(mount_path("raw"), &st);
+    is_int(st.st_mode, S_IFREG | 0600, "raw: mode");
+    is_int(st.st_size, MOUNT_SECTORS * 512, "raw: size");
+    is_int(st.st_blocks, MOUNT_SECTORS, "raw: blocks");
+    is_int(st.st_nlink, 1, "raw: links");
+    is_int(st.st_uid, getuid(), "raw: owner");
+    ok(st.st_mtime > time(NULL) - 100 && st.st_mtime <= time(NULL), "raw: time");
+    stat(mount_path("slot/0"), &st);
+    is_int(st.st_size, MOUNT_SIZE, "slot/0: size in whole data units");
+    is_int(st.st_blksize, MOUNT_UNIT, "slot/0: block size");
+    is_int(st.st_ino, 16, "slot/0: inode");
+    stat(mount_path("slot"), &st);
+    is_int(st.st_mode, S_IFDIR | 0700, "slot: mode");
+    stat(mount_path(""), &st);
+    is_int(st.st_nlink, 3, "the root: links");
+    fails(stat(mount_path("slot/1"), &st), ENOENT, "an empty slot has no file");
+    fails(stat(mount_path("slot/12"), &st), ENOENT, "nor has one out of range");
+    fails(stat(mount_path("slot/00"), &st), ENOENT, "nor another spelling");
+    fails(stat(mount_path("slot/0x"), &st), ENOENT, "nor a name");
+    fails(stat(mount_path("view"), &st), ENOENT, "nor a folder that is not there");
+    is_int(statvfs(mount_path(""), &vfs), 0, "statfs");
+    is_int((intmax_t)(vfs.f_blocks * vfs.f_frsize), MOUNT_SECTORS * 512, "tells the size");
+}
+
+static void test_refusals(void)
+{
+    char other[128];
+    int fd = mount_open_at("raw", O_RDWR);
+    loff_t from = 0, to = 8192;
+
+    snprintf(other, sizeof(other), "%s", mount_path("other"));
+    fails(open(other, O_CREAT | O_WRONLY, 0600), EPERM, "create");
+    fails(mkdir(other, 0700), EPERM, "mkdir");
+    fails(mknod(other, S_IFREG | 0600, 0), EPERM, "mknod");
+    fails(symlink("raw", other), EPERM, "symlink");
+    fails(link(mount_path("raw"), other), EPERM, "link");
+    fails(rename(mount_path("raw"), other), EPERM, "rename");
+    fails(unlink(mount_path("raw")), EPERM, "unlink");
+    fails(rmdir(mount_path("slot")), EPERM, "rmdir");
+    for (int twice = 0; twice < 2; twice++) {
+        fails(fsetxattr(fd, "user.a", "b", 1, 0), EOPNOTSUPP, "setxattr");
+        fails(fgetxattr(fd, "user.a", other, 1), EOPNOTSUPP, "getxattr");
+        fails(flistxattr(fd, other, 1), EOPNOTSUPP, "listxattr");
+        fails(fremovexattr(fd, "user.a"), EOPNOTSUPP, "removexattr");
+        fails(ioctl(fd, 0x1234), ENOTTY, "ioctl");
+    }
+    is_int(copy_file_range(fd, &from, fd, &to, 4096, 0), 4096, "copy_file_range does its work");
+    is_int(poll(&(struct pollfd){.fd = fd, .events = POLLIN | POLLOUT}, 1, 0), 1, "poll");
+    fails(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0, ENODEV,
+          "a shared mapping");
+    close(fd);
+}
+
+static void test_status(void)
+{
+    int fd = mount_open_at("status.json", O_RDONLY);
+    char text[64] = "", again[64] = "";
+    struct stat st;
+
+    is_int(read(fd, text, sizeof(text)), 11, "status.json");
+    is_int(pread(fd, again, sizeof(again), 0), 11, "once more");
+    is_str(again, text, "an open has one text");
+    is_int(pread(fd, again, sizeof(again), 5), 6, "from the middle");
+    is_int(pread(fd, again, sizeof(again), 11), 0, "at its end");
+    is_int(lseek(fd, 0, SEEK_END), 11, "its size");
+    is_int(fsync(fd), 0, "fsync");
+    close(fd);
+    stat(mount_path("status.json"), &st);
+    is_int(st.st_mode, S_IFREG | 0400, "its mode");
+    fails(mount_open_at("status.json", O_RDWR), EACCES, "it cannot be written");
+}
+
+/* ---- bytes ---- */
+
+static void test_bytes(void)
+{
+    int slot = mount_open_at("slot/0", O_RDWR), raw = mount_open_at("raw", O_RDONLY);
+    size_t len = 3 << 20;
+
+    for (size_t i = 0; i < len; i++)
+        data[i] = (uint8_t)(i * 13 ^ i >> 9);
+    is_int(pwrite(slot, data + 1, len - 1, 12345), (intmax_t)len - 1, "3 MiB at odd places");
+    is_int(pread(slot, back, len - 1, 12345), (intmax_t)len - 1, "read");
+    ok(!memcmp(back, data + 1, len - 1), "what was written");
+    is_int(pread(raw, back, len, 0), (intmax_t)len, "raw");
+    ok(!memmem(back, len, data + 100, 16), "has no plaintext");
+    is_int(pwrite(slot, data, 100, MOUNT_SIZE - 40), 40, "a write over the end is short");
+    fails(pwrite(slot, data, 60, MOUNT_SIZE), ENOSPC, "then there is no space");
+    is_int(pread(slot, back, 100, MOUNT_SIZE - 40), 40, "a read over the end is short");
+    is_int(pread(slot, back, 100, MOUNT_SIZE), 0, "then it is the end");
+    close(slot);
+    close(raw);
+}
+
+static void test_size(void)
+{
+    int fd = mount_open_at("slot/0", O_RDWR | O_TRUNC);
+    struct stat st;
+
+    is_int(fstat(fd, &st) ? -1 : st.st_size, MOUNT_SIZE, "O_TRUNC leaves the size");
+    is_int(pread(fd, back, 16, 20000), 16, "and the bytes");
+    ok(!memcmp(back, data + 20000 - 12345 + 1, 16), "as they were");
+    fails(ftruncate(fd, 4096), EINVAL, "ftruncate to another size");
+    is_int(ftruncate(fd, MOUNT_SIZE), 0, "to the same");
+    fails(truncate(mount_path("slot/0"), 0), EINVAL, "truncate");
+    is_int(fchmod(fd, 0644), 0, "chmod is taken");
+    is_int(futimens(fd, NULL), 0, "times too");
+    is_int(fchown(fd, getuid(), getgid()), 0, "owner too");
+    fstat(fd, &st);
+    is_int(st.st_mode, S_IFREG | 0600, "and forgotten");
+    is_int(lseek(fd, 100, SEEK_DATA), 100, "SEEK_DATA");
+    is_int(lseek(fd, 100, SEEK_HOLE), MOUNT_SIZE, "SEEK_HOLE");
+    fails(lseek(fd, MOUNT_SIZE, SEEK_DATA), ENXIO, "SEEK_DATA at the end");
+    close(fd);
+}
+
+static void test_fallocate(void)
+{
+    int slot = mount_open_at("slot/0", O_RDWR), raw = mount_open_at("raw", O_RDWR);
+    int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, size = MOUNT_SECTORS * 512;
+
+    for (int twice = 0; twice < 2; twice++) {
+        fails(fallocate(slot, punch, 0, 4096), EOPNOTSUPP, "slot/0: punch a hole");
+        fails(fallocate(slot, FALLOC_FL_ZERO_RANGE, 0, 4096), EOPNOTSUPP, "slot/0: zero a range");
+        fails(fallocate(raw, 0, 0, 4096), EOPNOTSUPP, "raw: allocate");
+    }
+    memset(data, 0x77, 8192);
+    is_int(pwrite(raw, data, 8192, 0), 8192, "raw: write");
+    is_int(fallocate(raw, punch, 100, 3000), 0, "raw: punch a hole at odd places");
+    is_int(fallocate(raw, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 5000, 50), 0,
+           "raw: zero a range");
+    memset(data + 100, 0, 3000);
+    memset(data + 5000, 0, 50);
+    is_int(pread(raw, back, 8192, 0), 8192, "raw: read");
+    is_mem(back, data, 8192, "raw: zeros where they belong");
+    is_int(fallocate(raw, FALLOC_FL_ZERO_RANGE, size - 512, 512), 0, "raw: up to the end");
+    fails(fallocate(raw, FALLOC_FL_ZERO_RANGE, size - 512, 513), ENOSPC, "raw: past the end");
+    is_int(fallocate(raw, punch, size - 512, 9999), 0, "raw: a hole past the end");
+    close(slot);
+    close(raw);
+}
+
+static void test_stable(void)
+{
+    struct iovec iov = {data, 4096};
+    int flushes = mount_tell(COUNT, GATE_FLUSH, 0);
+    int fd = mount_open_at("slot/0", O_RDWR), dsync = mount_open_at("slot/0", O_RDWR | O_DSYNC);
+
+    is_int(pwrite(fd, data, 4096, 0), 4096, "a write");
+    is_int(mount_tell(COUNT, GATE_FLUSH, 0), flushes, "is no flush");
+    is_int(pwritev2(fd, &iov, 1, 0, RWF_DSYNC), 4096, "a write with RWF_DSYNC");
+    is_int(mount_tell(COUNT, GATE_FLUSH, 0), flushes + 1, "is one");
+    is_int(pwrite(dsync, data, 4096, 0), 4096, "a write of an O_DSYNC file");
+    is_int(mount_tell(COUNT, GATE_FLUSH, 0), flushes + 2, "is one");
+    is_int(fdatasync(fd), 0, "fdatasync");
+    is_int(mount_tell(COUNT, GATE_FLUSH, 0), flushes + 3, "is one");
+    mount_tell(FAIL, GATE_FLUSH, EIO);
+    fails(pwrite(dsync, data, 4096, 0), EIO, "a write that cannot be made stable");
+    close(fd);
+    close(dsync);
+}
+
+static void *write_unit(void *arg)
+{
+    off_t offset = (off_t)(uintptr_t)arg * MOUNT_UNIT;
+    int fd = mount_open_at("slot/0", O_RDWR);
+    ssize_t n = pwrite(fd, data, MOUNT_UNIT, offset);
+
+    close(fd);
+    return (void *)(intptr_t)n;
+}
+
+static void test_parallel(void)
+{
+    pthread_t threads[4];
+    void *n;
+
+    mount_tell(CLOSE, GATE_WRITE, 0);
+    for (uintptr_t i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, write_unit, (void *)i);
+    ok(mount_tell(WAIT, GATE_WRITE, 4), "four writes of one file are at the media at once");
+    is_int(mount_tell(PROGRAM, 0, 1), -EBUSY, "which makes the slot busy");
+    mount_tell(OPEN, GATE_WRITE, 0);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], &n);
+        is_int((intptr_t)n, MOUNT_UNIT, "a write");
+    }
+}
+
+/* ---- dead files ---- */
+
+static void is_dead(int fd, const char *name)
+{
+    struct stat st;
+
+    note("%s", name);
+    fails(pread(fd, back, 100, 5), ENOKEY, "read");
+    fails(pwrite(fd, data, MOUNT_UNIT, 0), ENOKEY, "write");
+    fails(pwrite(fd, data, 1, 0), ENOKEY, "write of a byte");
+    fails(fsync(fd), ENOKEY, "fsync");
+    is_int(fstat(fd, &st) ? -1 : st.st_size, MOUNT_SIZE, "fstat still tells the size");
+}
+
+static void test_dead_file(void)
+{
+    int fd = mount_open_at("slot/0", O_RDWR), fresh;
+
+    mount_tell(PROGRAM, 0, 99);
+    is_dead(fd, "programmed again");
+    fresh = mount_open_at("slot/0", O_RDWR);
+    is_int(pwrite(fresh, data, 100, 5), 100, "a new open works");
+    mount_tell(EVICT, 0, 0);
+    is_dead(fd, "evicted");
+    is_dead(fresh, "evicted: the new one");
+    fails(mount_open_at("slot/0", O_RDWR), ENOENT, "evicted: no open");
+    mount_tell(PROGRAM, 0, 1);
+    is_dead(fresh, "programmed for the third time");
+    close(fd);
+    close(fresh);
+}
+
+int main(void)
+{
+    if (!mount_open()) {
+        skip("/dev/fuse cannot be opened");
+        return tap_done();
+    }
+    mount_start();
+    test_tree();
+    test_refusals();
+    test_status();
+    test_bytes();
+    test_size();
+    test_fallocate();
+    test_stable();
+    test_parallel();
+    test_dead_file();
+    mount_tell(STOP, 0, 0);
+    is_int(mount_close(), 0, "the server ends well");
+    return tap_done();
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A mounted FUSE front in a process of its own. */
+#include "mount_server.h"
+#include "file_bench.h"
+#include "fuse_front/fuse_front.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LIMIT_SECONDS 60
+
+struct message {
+    enum order order;
+    int a, b; /* a: the result, in an answer */
+    char text[256];
+};
+
+/* ---- the server ---- */
+
+static struct fuse_front *front;
+
+static void raw_file(void *user, struct byte_file *file)
+{
+    (void)user;
+    *file = bench_raw();
+}
+
+static unsigned slot_count(void *user)
+{
+    (void)user;
+    return MOUNT_SLOTS;
+}
+
+static bool slot_file(void *user, unsigned slot, struct byte_file *file)
+{
+    (void)user;
+    return bench_slot(slot, file);
+}
+
+static char *status(void *user)
+{
+    static _Atomic unsigned n;
+    char text[32];
+
+    (void)user;
+    snprintf(text, sizeof(text), "{\"n\":%04u}\n", ++n);
+    return strdup(text);
+}
+
+static const struct fuse_front_ops ops = {raw_file, slot_count, slot_file, status};
+
+static int program(unsigned slot, uint8_t first)
+{
+    return bench_program(slot, "aes-256-xts", MOUNT_UNIT, first);
+}
+
+static void collect(void *user, const char *what)
+{
+    struct message *message = user;
+    size_t used = strlen(message->text);
+
+    snprintf(message->text + used, sizeof(message->text) - used, "%s, ", what);
+}
+
+static int start(struct message *message)
+{
+    struct ice_why why = {0};
+    int r = fuse_front_start(&ops, NULL, message->text, false, &front, &why);
+
+    snprintf(message->text, sizeof(message->text), "%s", why.text);
+    return r;
+}
+
+/* a: ms; b: whether the wait is broken off from outside. */
+static int wait_closed(const struct message *message)
+{
+    int stop = eventfd((unsigned)message->b, EFD_CLOEXEC);
+    int closed = fuse_front_wait_closed(front, message->a, stop);
+
+    close(stop);
+    return closed;
+}
+
+static int obey(struct message *message)
+{
+    int a = message->a, b = message->b;
+
+    switch (message->order) {
+    case START:
+        return start(message);
+    case STOP:
+        return fuse_front_stop(front), 0;
+    case DETACH:
+        return fuse_front_detach(front), 0;
+    case WAIT_CLOSED:
+        return wait_closed(message);
+    case EACH_OPEN:
+        return message->text[0] = 0, fuse_front_each_open(front, collect, message), 0;
+    case PROGRAM:
+        return program((unsigned)a, (uint8_t)b);
+    case EVICT:
+        return bench_evict((unsigned)a);
+    case CLOSE:
+        return gate_close(bench.gate, (enum gate_kind)a), 0;
+    case OPEN:
+        return gate_open(bench.gate, (enum gate_kind)a), 0;
+    case WAIT:
+        return gate_wait(bench.gate, (enum gate_kind)a, (unsigned)b);
+    case COUNT:
+        return (int)gate_count(bench.gate, (enum gate_kind)a);
+    case FAIL:
+        return gate_fail(bench.gate, (enum gate_kind)a, 0, b), 0;
+    }
+    return -EINVAL;
+}
+
+static int run_server(int sock)
+{
+    struct message message;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    bench_open(MOUNT_SLOTS, MOUNT_SECTORS);
+    program(0, 1);
+    program(10, 2);
+    while (recv(sock, &message, sizeof(message), 0) == sizeof(message)) {
+        message.a = obey(&message);
+        send(sock, &message, sizeof(message), 0);
+    }
+    bench_close();
+    return 0;
+}
+
+/* ---- its user ---- */
+
+static char folder[] = "/tmp/icesim-fuse-XXXXXX";
+static volatile pid_t server;
+static int sock = -1;
+char mount_text[256];
+
+const char *mount_path(const char *name)
+{
+    static _Thread_local char path[128];
+
+    snprintf(path, sizeof(path), "%s/m/%s", folder, name);
+    return path;
+}
+
+int mount_open_at(const char *name, int flags)
+{
+    return open(mount_path(name), flags | O_CLOEXEC);
+}
+
+int mount_tell(enum order order, int a, int b)
+{
+    struct message message = {.order = order, .a = a, .b = b};
+
+    memcpy(message.text, mount_text, sizeof(mount_text));
+    if (send(sock, &message, sizeof(message), MSG_NOSIGNAL) < 0 ||
+        recv(sock, &message, sizeof(message), 0) != sizeof(message))
+        return -EPIPE;
+    memcpy(mount_text, message.text, sizeof(mount_text));
+    return message.a;
+}
+
+static void start_server(void)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        exit(1);
+    fflush(stdout);
+    server = fork();
+    if (!server) {
+        close(pair[1]);
+        exit(run_server(pair[0]));
+    }
+    close(pair[0]);
+    sock = pair[1];
+}
+
+static int end_server(void)
+{
+    int state;
+
+    close(sock);
+    waitpid(server, &state, 0);
+    return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
+}
+
+static void kill_server(int number)
+{
+    (void)number;
+    kill(server, SIGKILL);
+}
+
+bool mount_open(void)
+{
+    int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    close(fd);
+    if (!mkdtemp(folder) || mkdir(mount_path(""), 0700))
+        exit(1);
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = kill_server}, NULL);
+    alarm(LIMIT_SECONDS);
+    start_server();
+    return true;
+}
+
+static void remove_folder(void)
+{
+    char name[sizeof(folder) + 2];
+
+    snprintf(name, sizeof(name), "%s/m", folder);
+    while (!umount2(name, MNT_DETACH))
+        ;
+    rmdir(name);
+    rmdir(folder);
+}
+
+int mount_close(void)
+{
+    int status = end_server();
+
+    remove_folder();
+    return status;
+}
+
+void mount_kill(void)
+{
+    kill_server(0);
+    end_server();
+}
+
+void mount_restart(void)
+{
+    start_server();
+}
+
+void mount_start(void)
+{
+    snprintf(mount_text, sizeof(mount_text), "%s", mount_path(""));
+    if (mount_tell(START, 0, 0)) {
+        printf("Bail out! no mount: %s\n", mount_text);
+        mount_close();
+        exit(1);
+    }
+}
