@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash disable=SC2154 # sourced by run.sh, whose variables these are
+#
+# What the sides of a comparison are: how each is started, measured and stopped. measure_GROUP SIDE
+# LOAD prints bytes per second. Images of all sides lie in one folder, are of one size, and are
+# written once before anything is measured. Data units are 512 bytes on all sides: LUKS has no others
+# in qemu and nbdkit.
+
+size_mib=128
+pids=() mounts=() loops=()
+started_fuse='' started_ext4=''
+
+side_name() {
+    case $1 in
+    engine) echo "engine" ;;
+    device) echo "whole device" ;;
+    libgcrypt) echo "bare libgcrypt" ;;
+    icesim) echo "icesim slot/0" ;;
+    memory) echo "FUSE file of memory" ;;
+    qemu) echo "qemu-storage-daemon" ;;
+    nbdkit) echo "nbdkit luks, nbdfuse" ;;
+    client) echo "tagged writes" ;;
+    echo) echo "bare echo" ;;
+    esac
+}
+
+# ---- cipher ----
+
+start_cipher() {
+    :
+}
+
+measure_cipher() { # SIDE OP-UNIT
+    "$build/bench/engine" "$1" "${2%-*}" "${2#*-}" "$seconds"
+}
+
+# ---- four files that show plaintext ----
+
+side_file() {
+    case $1 in
+    icesim) echo "$work/icesim/slot/0" ;;
+    memory) echo "$work/memory/file" ;;
+    qemu) echo "$work/qemu.plain" ;;
+    nbdkit) echo "$work/nbdkit/file" ;;
+    esac
+}
+
+# Runs a server in the background.
+serve() { # COMMAND...
+    "$@" >>"$work/log" 2>&1 &
+    pids+=($!)
+}
+
+# A file is served once it has its size.
+await_file() { # SIDE
+    local file tries
+    file=$(side_file "$1")
+    for ((tries = 0; tries < 100; tries++)); do
+        [ "$(timeout 5 stat -c %s "$file" 2>/dev/null)" != $((size_mib << 20)) ] || return 0
+        sleep 0.1
+    done
+    fail "$(side_name "$1") does not serve: $(tail -n 1 "$work/log")"
+}
+
+start_icesim() {
+    [ ! -d "$work/icesim" ] || return 0
+    mkdir "$work/icesim"
+    mounts+=("$work/icesim")
+    serve "$build/icesim" --image "$work/icesim.img" --size ${size_mib}M --dir "$work/run" \
+        --mount "$work/icesim" --log-level error
+    (umask 077 && head -c 64 /dev/urandom >"$work/key")
+    { "$build/icectl" -d "$work/run" wait && "$build/icectl" -d "$work/run" slot program 0 \
+        --alg aes-256-xts --key-file "$work/key" --data-unit 512; } >>"$work/log" 2>&1 &&
+        await_file icesim
+}
+
+start_memory() {
+    mkdir "$work/memory"
+    mounts+=("$work/memory")
+    serve "$build/bench/memfuse" "$work/memory" $((size_mib << 20))
+    await_file memory
+}
+
+# The header of LUKS1 takes 2 MiB.
+make_luks() { # IMAGE
+    truncate -s $((size_mib + 2))M "$1" &&
+        cryptsetup luksFormat --type luks1 --batch-mode --cipher aes-xts-plain64 --key-size 512 \
+            --hash sha256 --pbkdf-force-iterations 1000 --key-file "$work/passphrase" "$1" \
+            >>"$work/log" 2>&1 || fail "cryptsetup: $(tail -n 1 "$work/log")"
+}
+
+start_qemu() {
+    make_luks "$work/qemu.img"
+    : >"$work/qemu.plain"
+    mounts+=("$work/qemu.plain")
+    serve qemu-storage-daemon --object "secret,id=secret,file=$work/passphrase" \
+        --blockdev "driver=file,node-name=image,filename=$work/qemu.img" \
+        --blockdev driver=luks,node-name=plain,file=image,key-secret=secret \
+        --export "fuse,id=file,node-name=plain,mountpoint=$work/qemu.plain,writable=on"
+    await_file qemu
+}
+
+start_nbdkit() {
+    local tries
+    make_luks "$work/nbdkit.img"
+    mkdir "$work/nbdkit"
+    serve nbdkit -f -U "$work/nbdkit.sock" --filter=luks file "$work/nbdkit.img" \
+        "passphrase=+$work/passphrase"
+    for ((tries = 0; tries < 100; tries++)); do
+        [ ! -S "$work/nbdkit.sock" ] || break
+        sleep 0.1
+    done
+    mounts+=("$work/nbdkit")
+    serve nbdfuse "$work/nbdkit/file" --unix "$work/nbdkit.sock"
+    await_file nbdkit
+}
+
+start_fuse() {
+    local side
+    [ -z "$started_fuse" ] || return 0
+    [ "$(id -u)" = 0 ] || fail "run as root: FUSE and loop devices of all sides need it"
+    started_fuse=yes
+    printf bench >"$work/passphrase"
+    for side in icesim memory qemu nbdkit; do
+        "start_$side" || fail "$(side_name $side) cannot start: $(tail -n 1 "$work/log")"
+        dd if=/dev/urandom of="$(side_file $side)" bs=1M count=$size_mib conv=notrunc \
+            status=none 2>>"$work/log" || fail "$(side_name $side): $(tail -n 1 "$work/log")"
+    done
+}
+
+# fio's third terse format: field 7 is what was read, 48 what was written, in KiB/s.
+run_fio() { # FIO-ARGUMENT...
+    timeout 60 fio --name=bench --ioengine=psync --thread --group_reporting --gtod_reduce=1 \
+        --norandommap --randrepeat=0 --invalidate=0 --fallocate=none \
+        --output-format=terse --terse-version=3 "$@" |
+        awk -F';' '$1 == 3 && $5 == 0 { printf "%.0f\n", ($7 + $48) * 1024 }'
+}
+
+milliseconds() {
+    awk -v s="$seconds" 'BEGIN { printf "%.0fms", s * 1000 }'
+}
+
+measure_fuse() { # SIDE LOAD-JOBS
+    local load=${2%-*} jobs=${2#*-} range
+    case $load in
+    rand*) range="--bs=4k --size=${size_mib}M" ;;
+    *) range="--bs=1M --size=$((size_mib / jobs))M --offset_increment=$((size_mib / jobs))M" ;;
+    esac
+    # shellcheck disable=SC2086 # a list of words
+    run_fio --filename="$(side_file "$1")" --allow_file_create=0 --direct=1 --rw="$load" \
+        --numjobs="$jobs" $range --time_based --runtime="$(milliseconds)"
+}
+
+# ---- ext4 on a loop device on each ----
+# Direct I/O for all loop devices: else what qemu and nbdkit are given stays in the page cache of their
+# files until an fsync.
+
+start_ext4() {
+    local side loop
+    [ -z "$started_ext4" ] || return 0
+    start_fuse
+    started_ext4=yes
+    for side in icesim memory qemu nbdkit; do
+        loop=$(losetup --find --show --direct-io=on "$(side_file $side)" 2>>"$work/log") &&
+            loops+=("$loop") && mkdir "$work/$side.ext4" &&
+            mkfs.ext4 -q -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 "$loop" \
+                >>"$work/log" 2>&1 && mount "$loop" "$work/$side.ext4" 2>>"$work/log" ||
+            fail "ext4 on $(side_name $side): $(tail -n 1 "$work/log")"
+        mounts+=("$work/$side.ext4")
+    done
+}
+
+measure_ext4() { # SIDE LOAD
+    case $2 in
+    write-64m) # dd's time includes the fsync
+        dd if=/dev/zero of="$work/$1.ext4/file" bs=1M count=64 conv=fsync,notrunc 2>&1 |
+            awk '/ copied, / { printf "%.0f\n", $1 / $(NF - 3) }'
+        ;;
+    sync-4k)
+        run_fio --directory="$work/$1.ext4" --rw=randwrite --bs=4k --size=16M --fsync=1 \
+            --time_based --runtime="$(milliseconds)"
+        ;;
+    esac
+}
+
+# ---- socket ----
+
+start_socket() {
+    start_icesim
+}
+
+measure_socket() { # SIDE BYTES-IN_FLIGHT
+    case $1 in
+    client)
+        "$build/bench/socket" "$work/run/vm0.sock" "${2%-*}" "${2#*-}" "$seconds"
+        ;;
+    echo) "$build/bench/echo" "${2%-*}" "${2#*-}" "$seconds" ;;
+    esac
+}
+
+# In the reverse order, so that nothing that is stopped is still in use.
+stop_sides() {
+    local i
+    for ((i = ${#mounts[@]} - 1; i >= 0; i--)); do
+        case ${mounts[i]} in *.ext4) umount "${mounts[i]}" ;; esac
+    done
+    for i in ${loops[@]+"${loops[@]}"}; do
+        losetup --detach "$i"
+    done
+    for ((i = ${#mounts[@]} - 1; i >= 0; i--)); do
+        case ${mounts[i]} in *.ext4) ;; *) umount --lazy "${mounts[i]}" 2>/dev/null ;; esac
+    done
+    for i in ${pids[@]+"${pids[@]}"}; do
+        kill "$i" 2>/dev/null
+    done
+    wait
+}
