@@ -11,6 +11,7 @@
 #   asan      make check under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan      unit tests under ThreadSanitizer
 #   valgrind  unit tests under valgrind
+#   fuzz      the fuzz targets, FUZZ_SECONDS each
 #   static    clang-tidy and cppcheck
 #   dist      make distcheck
 #   install   a staged install is whole, and uninstall leaves nothing
@@ -25,8 +26,9 @@ export LC_ALL=C.UTF-8 ICESIM_TEST_SCALE="${ICESIM_TEST_SCALE:-1}"
 
 build_packages="autoconf automake libtool pkg-config gcc libc6-dev make
     libfuse3-dev libgcrypt20-dev libcbor-dev libargtable2-dev"
-test_packages="bats clang clang-tidy cppcheck cryptsetup-bin dmsetup e2fsprogs fio fuse3 jq libssl-dev
-    mandoc mount procps python3 python3-cryptography qemu-utils strace util-linux valgrind xxd"
+test_packages="bats clang clang-tidy cppcheck cryptsetup-bin dmsetup e2fsprogs fio fuse3 jq
+    libclang-rt-dev libssl-dev mandoc mount procps python3 python3-cryptography qemu-utils strace
+    util-linux valgrind xxd"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 jobs=$(nproc)
@@ -149,6 +151,17 @@ stage_valgrind() {
         LOG_FLAGS='-q --fair-sched=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 }
 
+# The compiler's runtime for fuzzing is a package of its own; without it the targets are skipped.
+stage_fuzz() {
+    FUZZ_SECONDS=${FUZZ_SECONDS:-$((10 * ICESIM_TEST_SCALE))} \
+        "$work/source/tests/fuzz/run.sh" "$work/fuzz" >"$work/fuzz.tap" 2>&1
+    sed 's/^/   /' "$work/fuzz.tap"
+    passed=$((passed + $(grep -c '^ok' "$work/fuzz.tap")))
+    failed=$((failed + $(grep -c '^not ok' "$work/fuzz.tap")))
+    skipped=$((skipped + $(grep -c '^1\.\.0 # SKIP' "$work/fuzz.tap")))
+    grep -q '^1\.\.' "$work/fuzz.tap" || result 1 "fuzz: no plan"
+}
+
 stage_static() {
     (cd "$work/source" && build-aux/check-static.sh) >"$work/static.log" 2>&1
     count_lines "$work/static.log"
@@ -189,28 +202,34 @@ clean_up() {
     fi
 }
 
-stages="${*:-check clang asan tsan valgrind static dist install}"
-for stage in $stages; do
-    if ! declare -F "stage_$stage" >/dev/null; then
-        sed -n '4,/^$/s/^# \{0,1\}//p' "$0"
-        [ "$stage" = --help ] && exit 0
-        exit 2
-    fi
-done
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/icesim-run.XXXXXX") || exit 1
-trap clean_up EXIT
-trap 'exit 1' INT TERM
-install_packages
-if prepare_source; then
+# Read whole before it runs: bash reads a script as it goes, and this one takes minutes.
+main() {
+    local stage stages="${*:-check clang asan tsan valgrind fuzz static dist install}"
     for stage in $stages; do
-        start=$SECONDS
-        echo "== $stage"
-        "stage_$stage"
-        echo "   $((SECONDS - start)) s"
+        if ! declare -F "stage_$stage" >/dev/null; then
+            sed -n '4,/^$/s/^# \{0,1\}//p' "$0"
+            [ "$stage" = --help ] && exit 0
+            exit 2
+        fi
     done
-else
-    result 1 "autoreconf" "$work/autoreconf.log"
-fi
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ]
+
+    work=$(mktemp -d "${TMPDIR:-/tmp}/icesim-run.XXXXXX") || exit 1
+    trap clean_up EXIT
+    trap 'exit 1' INT TERM
+    install_packages
+    if prepare_source; then
+        for stage in $stages; do
+            start=$SECONDS
+            echo "== $stage"
+            "stage_$stage"
+            echo "   $((SECONDS - start)) s"
+        done
+    else
+        result 1 "autoreconf" "$work/autoreconf.log"
+    fi
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ]
+    exit
+}
+
+main "$@"

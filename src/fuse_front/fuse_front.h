@@ -29,7 +29,7 @@ struct fuse_front;
  * Mounts on `mountpoint` (an existing empty folder, nobody's mount; the dead mount of a killed
  * icesim is replaced) and serves it with threads of its own. `allow_root` as in mount.fuse. The
  * mount works when this returns. 0 or -errno: mountpoint missing, not a folder, not empty, mounted;
- * FUSE missing.
+ * FUSE missing. Sets a handler for SIGUSR2, which wakes its threads at the end.
  */
 int fuse_front_start(const struct fuse_front_ops *ops, void *user, const char *mountpoint,
                      bool allow_root, struct fuse_front **front, struct ice_why *why);

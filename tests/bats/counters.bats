@@ -8,7 +8,7 @@ load helpers
 # As start, with the counting build of icesim under strace.
 start_counted() { # [OPTION...]
     requires strace python3
-    not_sanitized || skip "a sanitizer allocates in its own way"
+    ! is_sanitized icesim-counted || skip "a sanitizer allocates in its own way"
     ICESIM_COUNTS=$T/counts strace -f -qq -o trace \
         icesim-counted --dir "$ICESIM_DIR" --size 16M --log-level error "$@" --pidfile pid \
         2>log 3>&- &
@@ -21,10 +21,6 @@ start_counted() { # [OPTION...]
     servers+=("$server")
     connections+=($(connection_of "$T/m"))
     program 0
-}
-
-not_sanitized() {
-    ! grep -qa '__[at]san_init' "$(command -v icesim-counted)"
 }
 
 counters() { # [MOUNT]

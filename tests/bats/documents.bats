@@ -105,20 +105,6 @@ completes() {
     done < <(commands_in_help)
 }
 
-@test "icectl: documents of --json have the keys of the man page" {
-    command -v jq >/dev/null || skip "jq is not installed"
-    documented=$(section icectl.1 'JSON DOCUMENTS' | sed -n 's/^\.It Li //p' | tr -d ' ' | tr , '\n' |
-        sort -u)
-    kinds=$(section icectl.1 'JSON DOCUMENTS' | sed -n '/^object: /,/^\.It/p' |
-        sed -n 's/^\.Li //p' | tr -d ' ' | tr , '\n' | grep . | sort -u)
-    icesim --size 1M --dir "$BATS_TEST_TMPDIR/run" --log-level error --run '
-        for command in info caps "slot list" stats "io id" "io lifetime" "reset --scope device"; do
-            icectl --json $command || exit
-        done' >"$BATS_TEST_TMPDIR/json"
-    printed=$(jq -r '.. | objects | keys[]' <"$BATS_TEST_TMPDIR/json" | sort -u)
-    same printed "$printed" icectl.1 "$(printf '%s\n' "$documented" "$kinds" | sort -u)"
-}
-
 @test "protocol numbers are in the grammar of icesim-protocol(7)" {
     while read -r name number; do
         grep -qE "= \[$number," "$man/icesim-protocol.7" || {

@@ -51,6 +51,10 @@ requires_root() {
     [ "$(id -u)" = 0 ] || skip "$1 needs root"
 }
 
+is_sanitized() { # PROGRAM
+    grep -qa '__[at]san_init' "$(command -v "$1")"
+}
+
 # ---- servers ----
 
 # Runs a command for at most 20 s.

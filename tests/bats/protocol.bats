@@ -235,6 +235,8 @@ assert "nothing" in expect_refused(errno.ENOENT, control.call, SLOT_LIST, {"func
 assert "function" in expect_refused(errno.EINVAL, control.call, SLOT_LIST, {})
 assert "colour" in expect_refused(errno.EINVAL, control.call, FUNCTION_LIST, {"colour": "red"})
 assert "all" in expect_refused(errno.EINVAL, control.call, RESET, {"scope": "all"})
+both = {"scope": "engine", "function": "vm0"}
+assert "takes no key" in expect_refused(errno.EINVAL, control.call, RESET, both)
 twice = b"\xa2" + (encode("function") + encode("vm0")) * 2
 control.raw(b"\x83" + encode(SLOT_LIST) + encode(500) + twice)
 expect_refused(errno.EINVAL, control.answer, 500)

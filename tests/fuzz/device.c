@@ -143,7 +143,7 @@ static void submit(struct ice_attachment *attachment, struct input *input)
 /* Nothing outside the function's sectors and slots has changed. */
 static void check_neighbours(void)
 {
-    uint8_t bytes[4096];
+    uint8_t bytes[4096] = {1}; /* to be overwritten */
     struct ice_why why;
     for (unsigned end = 0; end < 2; end++) {
         struct iovec iov = {bytes, sizeof(bytes)};

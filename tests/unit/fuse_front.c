@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -92,7 +93,7 @@ static void test_refusals(void)
         fails(fgetxattr(fd, "user.a", other, 1), EOPNOTSUPP, "getxattr");
         fails(flistxattr(fd, other, 1), EOPNOTSUPP, "listxattr");
         fails(fremovexattr(fd, "user.a"), EOPNOTSUPP, "removexattr");
-        fails(ioctl(fd, 0x1234), ENOTTY, "ioctl");
+        fails(ioctl(fd, BLKGETSIZE64, data), ENOTTY, "ioctl");
     }
     is_int(copy_file_range(fd, &from, fd, &to, 4096, 0), 4096, "copy_file_range does its work");
     is_int(poll(&(struct pollfd){.fd = fd, .events = POLLIN | POLLOUT}, 1, 0), 1, "poll");

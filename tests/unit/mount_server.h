@@ -32,7 +32,7 @@ const char *mount_path(const char *name);
 int mount_open_at(const char *name, int flags);
 
 enum order {
-    START, /* fuse_front_start on `text`; afterwards that is the clause */
+    START, /* fuse_front_start on `text`; that is the clause afterwards */
     STOP,
     DETACH,
     WAIT_CLOSED, /* a: ms, b: break the wait off at once */
