@@ -14,7 +14,7 @@
 
 #define KEY_MAX      64
 #define SCHEDULE_MAX 240
-#define FILTER_BITS  16
+#define FILTER_BITS  20
 
 static struct {
     uint8_t bytes[RUN];
@@ -22,11 +22,14 @@ static struct {
 } patterns[PATTERNS_MAX];
 
 static unsigned count;
-static uint8_t filter[1u << FILTER_BITS]; /* by the first two bytes: is there any such pattern? */
+static uint8_t filter[1u << FILTER_BITS]; /* by the first four bytes: is there any such pattern? */
 
+/* Two bytes would not do: a pattern that begins with two zeros makes every empty page a suspect. */
 static unsigned filter_index(const uint8_t *bytes)
 {
-    return (unsigned)bytes[0] << 8 | bytes[1];
+    uint32_t first;
+    memcpy(&first, bytes, sizeof(first));
+    return (first * UINT32_C(2654435761)) >> (32 - FILTER_BITS);
 }
 
 static bool is_plain(const uint8_t *bytes)
