@@ -60,6 +60,48 @@ is_gone() { # KEYFILE
     done
 }
 
+@test "a driver that resets itself takes its keys along" {
+    start --size 16M
+    driver <<'END'
+key = os.urandom(64)
+open("k", "wb").write(key)
+d = Device(VERSION_1 | ICE | KEY_OPS)
+assert d.program(1, key)[0] == OK
+d.write(0, bytes(65536), slot=1, dun=0)
+d.call(SET_STATUS, 0)
+END
+    is_gone k
+}
+
+@test "with FUSE and a loop device above, keys are locked and gone as well" {
+    requires_fuse
+    requires_loop
+    start_mounted --size 16M
+    program 0
+    loop=$(attach m/slot/0)
+    random_file f $((4 << 20))
+    within dd if=f of="$loop" bs=1M oflag=direct
+    is_live k0
+    detach "$loop"
+    icectl slot evict 0
+    is_gone k0
+}
+
+@test "keys are in no log, not even at level debug, and not on standard output" {
+    requires xxd
+    start --size 16M --log-level debug
+    program 0
+    { icectl --json slot list; icectl slot list; icectl --json info; icectl stats; } >out
+    icectl slot evict 0
+    stop
+    [ -s log ]
+    cat log out | tr -d ' :\n' >text
+    xxd -p log | tr -d '\n' >>text
+    for at in 1 17 33 49; do
+        not grep -q "$(tail -c +$at k0 | head -c 8 | xxd -p)" text
+    done
+}
+
 @test "a key that was refused is gone" {
     start --size 16M
     random_file good 64
