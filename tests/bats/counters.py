@@ -16,6 +16,7 @@ from icesock import *
 
 OURS, SECRET, LIBFUSE, OTHERS, FREES = range(5)
 UNIT, MEASURED, WARM = 4096, 320, 64
+THREADS = 16  # of the mount; the sockets have fewer
 
 # ---- the record: what a request may cost ----
 #
@@ -107,9 +108,10 @@ def judge(name, made, calls):
     each = ", ".join(f"{call} {n / MEASURED:.2f}" for call, n in calls.items() if n >= MEASURED / 50)
     check(0 < work <= work_limit and wake <= wake_limit, name,
           f"{work:.2f} + {wake:.2f} system calls, at most {work_limit} + {wake_limit} ({each})")
-    check(made[OURS] == made[SECRET] == 0, name,
+    # A thread's first request makes its secret buffer, and a thread may get its first one here.
+    check(made[OURS] == 0 and made[SECRET] <= THREADS, name,
           f"{made[OURS]} allocations of ours, {made[SECRET]} of secret memory")
-    # Threads that libfuse starts on the way allocate a little.
+    # A thread's first request makes libfuse's buffer, too.
     check(made[LIBFUSE] <= libfuse * MEASURED + 16 and made[OTHERS] <= 16, name,
           f"{made[LIBFUSE]} allocations of libfuse, {made[OTHERS]} of other libraries")
 
