@@ -54,6 +54,7 @@ static int take_signals(struct life *life, struct ice_why *why)
 {
     static const int stop[] = {SIGINT, SIGTERM, SIGHUP}, child[] = {SIGCHLD};
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* an image above RLIMIT_FSIZE: the write fails with EFBIG */
     life->stop_fd = signal_fd(stop, 3);
     life->child_fd = signal_fd(child, 1);
     if (life->stop_fd < 0 || life->child_fd < 0)

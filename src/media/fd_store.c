@@ -7,6 +7,7 @@
 #include "media/fd_store.h"
 #include "base/bytes.h"
 #include "base/iov.h"
+#include "base/log.h"
 #include "base/units.h"
 
 #include <errno.h>
@@ -27,10 +28,19 @@ static struct fd_store *fd_store_of(struct store *store)
     return CONTAINER_OF(store, struct fd_store, store);
 }
 
+/* Drivers see `why`; the image and the place in it are for the host's owner. */
+static int failed(const struct fd_store *fs, int err, const char *participle, uint64_t offset,
+                  struct ice_why *why)
+{
+    log_error("%s cannot be %s at byte %llu: %s", fs->name, participle, (unsigned long long)offset,
+              strerrordesc_np(err));
+    return why_errno(why, err, "the media cannot be %s", participle);
+}
+
 typedef ssize_t transfer_fn(int fd, const struct iovec *iov, int n, off_t offset);
 
 /* Repeats `step` until the list is done. */
-static int transfer(struct fd_store *fs, transfer_fn *step, const char *verb, uint64_t offset,
+static int transfer(struct fd_store *fs, transfer_fn *step, const char *participle, uint64_t offset,
                     struct iovec *iov, unsigned n, struct ice_why *why)
 {
     unsigned first = iov_advance(iov, n, 0);
@@ -40,11 +50,12 @@ static int transfer(struct fd_store *fs, transfer_fn *step, const char *verb, ui
         if (moved < 0 && errno == EINTR)
             continue;
         if (moved < 0)
-            return why_errno(why, errno, "cannot %s %s at byte %llu", verb, fs->name,
-                             (unsigned long long)offset);
-        if (moved == 0)
-            return why_set(why, EIO, "%s ended at byte %llu: it was cut short by somebody",
-                           fs->name, (unsigned long long)offset);
+            return failed(fs, errno, participle, offset, why);
+        if (moved == 0) {
+            log_error("%s ends at byte %llu: somebody has cut it short", fs->name,
+                      (unsigned long long)offset);
+            return why_set(why, EIO, "the media has been cut short");
+        }
         offset += (uint64_t)moved;
         first += iov_advance(iov + first, n - first, (size_t)moved);
     }
@@ -60,15 +71,18 @@ static int fd_read(struct store *store, uint64_t offset, struct iovec *iov, unsi
 static int fd_write(struct store *store, uint64_t offset, struct iovec *iov, unsigned n,
                     struct ice_why *why)
 {
-    return transfer(fd_store_of(store), pwritev, "write", offset, iov, n, why);
+    return transfer(fd_store_of(store), pwritev, "written", offset, iov, n, why);
 }
 
 static int fd_flush(struct store *store, struct ice_why *why)
 {
     struct fd_store *fs = fd_store_of(store);
     while (fdatasync(fs->fd)) {
-        if (errno != EINTR)
-            return why_errno(why, errno, "cannot flush %s", fs->name);
+        int err = errno;
+        if (err == EINTR)
+            continue;
+        log_error("%s cannot be made stable: %s", fs->name, strerrordesc_np(err));
+        return why_errno(why, err, "the media cannot be made stable");
     }
     return 0;
 }
@@ -79,7 +93,7 @@ static int write_zeros(struct fd_store *fs, uint64_t offset, uint64_t len, struc
     while (len) {
         struct iovec iov = {(void *)zeros, min_u64(len, sizeof(zeros))};
         uint64_t part = iov.iov_len;
-        int rc = transfer(fs, pwritev, "zero", offset, &iov, 1, why);
+        int rc = transfer(fs, pwritev, "zeroed", offset, &iov, 1, why);
         if (rc)
             return rc;
         offset += part;
@@ -119,8 +133,7 @@ static int fd_zero(struct store *store, uint64_t offset, uint64_t len, bool unma
     if (falls_back(err))
         return write_zeros(fs, offset, len, why);
     if (err)
-        return why_errno(why, err, "cannot zero %s at byte %llu", fs->name,
-                         (unsigned long long)offset);
+        return failed(fs, err, "zeroed", offset, why);
     return 0;
 }
 

@@ -2,9 +2,9 @@
 /*
  * Where sectors are kept. A store holds bytes as given to it (ciphertext, here) and knows nothing
  * of keys. Offsets and lengths are bytes, multiples of 512, inside `size`: the device checks that
- * before it calls. Transfers are whole or fail with -errno and a `why`. All operations may be
- * called from any thread at once; of overlapping writes each 512-byte sector ends as one of them
- * wrote it.
+ * before it calls. Transfers are whole or fail with -errno and a `why`, which drivers may see: it
+ * names neither the image nor a place in it; the log does. All operations may be called from any
+ * thread at once; of overlapping writes each 512-byte sector ends as one of them wrote it.
  */
 #ifndef ICESIM_MEDIA_STORE_H
 #define ICESIM_MEDIA_STORE_H
