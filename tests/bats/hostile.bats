@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-2-Clause
-# Hostile input on the sockets of a real icesim. ICESIM_TEST_SEED repeats a run.
+# Hostile input on the sockets of a real icesim. ICESIM_TEST_SEED gives other input than the usual.
 
 load helpers
 
 @test "hostile frames are answered or end their connection, and nobody else notices" {
     start --size 64M --slots 4 --log-level debug
-    driver "$server" "$((10000 * SCALE))" "${ICESIM_TEST_SEED:-$RANDOM$RANDOM}" <<'END'
+    driver "$server" "$((10000 * SCALE))" "${ICESIM_TEST_SEED:-2026}" <<'END'
 from hostile_storm import *
 
 server, count, seed = map(int, sys.argv[1:])

@@ -130,7 +130,7 @@ def dangerous(frame, data, control, ice):
         try:
             scope = decode(data, frame.args)[0]
             return scope.get("scope") == "engine" or scope.get("function") == "vm0"
-        except (AttributeError, KeyError, TypeError, UnicodeDecodeError):
+        except (AttributeError, KeyError, TypeError, UnicodeDecodeError, Short, Bad):
             return False
     if control or frame.message != REQUEST or len(frame.readable) < 16:
         return False
