@@ -4,6 +4,7 @@
  * request's buffers, together with whatever follows it into the input buffer, by one readv.
  */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/iov.h"
 #include "base/secret.h"
 #include "internal.h"
@@ -11,17 +12,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define PARTS_MAX 16 /* of one system call */
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void link_start_clock(struct client *client)
 {

@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include <errno.h>
 #include <fuse_log.h>
@@ -278,14 +279,6 @@ void fuse_front_detach(struct fuse_front *front)
     if (mount_detach(front->mountpoint, &why))
         log_warning("unmount %s: %s", front->mountpoint, why.text);
     open_files_close_door(front);
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 bool fuse_front_wait_closed(struct fuse_front *front, int timeout_ms, int stop_fd)

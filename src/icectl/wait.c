@@ -2,6 +2,7 @@
 /* Waits until the control socket and every function's socket answer hello. */
 #include "args.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "commands.h"
 #include "control.h"
 
@@ -11,14 +12,6 @@
 
 #define WAIT_DEFAULT_MS 10000
 #define PAUSE_MS        20
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static int knock(const struct icectl *icectl, const char *file, int timeout_ms, struct ice_why *why)
 {

@@ -4,6 +4,7 @@
  * there is of it backwards, so one function ends both a full life and a start that failed half way.
  */
 #include "life.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "child.h"
@@ -21,7 +22,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 struct life {
@@ -66,13 +66,6 @@ static bool signal_came(int fd)
 {
     struct signalfd_siginfo info;
     return read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info);
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static int left_ms(int64_t deadline)

@@ -6,6 +6,7 @@
  * start of the next frame along.
  */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "connection.h"
@@ -14,7 +15,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 struct turn {
     enum {
@@ -202,13 +202,6 @@ static struct turn discard(struct connection *c)
             return (struct turn){.kind = n ? TURN_DEAD : TURN_EOF};
     }
     return nothing;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* The lock is held. */

@@ -6,6 +6,7 @@
  */
 #include "server.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "server_private.h"
 #include <errno.h>
@@ -93,10 +94,8 @@ static void on_tick(struct server *server)
     uint64_t count;
     if (read(server->timer, &count, sizeof(count)) < 0)
         return; /* another worker had it */
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
     struct tick tick = {
-        .now = now.tv_sec * 1000 + now.tv_nsec / 1000000,
+        .now = now_ms(),
         .scarce = budget_short(&server->budget),
     };
     table_each(server, tick_connection, &tick);
