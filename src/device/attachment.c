@@ -218,13 +218,6 @@ bool attachment_writes_through(const struct ice_attachment *a)
     return !negotiated(a, VIRTIO_BLK_F_FLUSH);
 }
 
-size_t attachment_config_length(const struct ice_attachment *a)
-{
-    uint8_t space[DIALECT_CONFIG_MAX];
-
-    return function_build_config(a, space);
-}
-
 void attachment_read_config(struct ice_attachment *a, uint32_t offset, void *buffer, uint32_t len)
 {
     uint8_t space[DIALECT_CONFIG_MAX];

@@ -108,8 +108,6 @@ void attachment_read_config(struct ice_attachment *attachment, uint32_t offset, 
 /* Bytes that a driver may not write are ignored. -EINVAL: writeback that is neither 0 nor 1. */
 int attachment_write_config(struct ice_attachment *attachment, uint32_t offset, const void *buffer,
                             uint32_t len, struct ice_why *why);
-/* Bytes of the function's configuration space. */
-size_t attachment_config_length(const struct ice_attachment *attachment);
 
 /* The driver knows that keys of earlier generations are gone. -EINVAL: not a generation so far. */
 int attachment_acknowledge(struct ice_attachment *attachment, uint64_t generation,
