@@ -103,12 +103,23 @@ The slot is empty: the status is 1, and there is a reason.
     example("""
 On the control socket: a reset of the engine.
 """, owner)
+    owner.call(FUNCTION_ADD, {"function": "vm1,slots=8+8,sectors=1024+1024"})
+    example("""
+A function comes while
+.Xr icesim 1
+runs.
+""", owner)
+    expect_refused(errno.EPERM, owner.call, SLOT_EVICT, {"function": "vm1", "slot": 3})
+    example("""
+Its VM asks the secure monitor for a slot that is another's.
+""", owner)
 
 
 def generate():
     """The block, made by this script inside an icesim of its own."""
     inside = f"{sys.executable} {os.path.abspath(__file__)} --inside"
-    with_server = ["icesim", "--size", "1M", "--log-level", "error", "--run", inside]
+    with_server = ["icesim", "--size", "1M", "--function", "vm0,slots=0+8,sectors=0+1024"]
+    with_server += ["--log-level", "error", "--run", inside]
     with tempfile.TemporaryDirectory() as folder:
         made = subprocess.run([*with_server, "--dir", folder], stdout=subprocess.PIPE, check=True)
     return made.stdout.decode()

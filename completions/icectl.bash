@@ -5,12 +5,16 @@ _icectl_options()
 {
     case $1 in
     '') echo '-d --dir -f --function --json --timeout --help --version' ;;
-    'slot program') echo '--alg --key-file --data-unit --help' ;;
-    'slot evict') echo '--all --help' ;;
+    caps) echo '--require --help' ;;
+    'slot program') echo '--alg --key-file --data-unit --wrapped --via --help' ;;
+    'slot evict') echo '--all --via --help' ;;
+    'key generate') echo '-o --output --via --help' ;;
+    'key import' | 'key prepare' | 'key derive') echo '--key-file -o --output --via --help' ;;
     'io read') echo '--sector --count --slot --dun --data-unit -o --output --help' ;;
     'io write') echo '--sector --slot --dun --data-unit --help' ;;
     'io discard' | 'io zero' | 'io erase') echo '--sector --count --help' ;;
     reset) echo '--scope --help' ;;
+    batch) echo '--keep-going --help' ;;
     *) echo '--help' ;;
     esac
 }
@@ -19,8 +23,10 @@ _icectl_options()
 _icectl_words()
 {
     case $1 in
-    '') echo 'wait info caps slot io reset stats' ;;
+    '') echo 'wait info caps slot key io function reset stats batch' ;;
     slot) echo 'list program evict' ;;
+    key) echo 'generate import prepare derive' ;;
+    function) echo 'list add remove' ;;
     io) echo 'read write flush id lifetime discard zero erase' ;;
     esac
 }
@@ -30,7 +36,7 @@ _icectl_takes_value()
 {
     case $1 in
     -d | --dir | -f | --function | --timeout | --alg | --key-file | --data-unit | --sector | \
-        --count | --slot | --dun | -o | --output | --scope) return 0 ;;
+        --count | --slot | --dun | -o | --output | --scope | --via | --require) return 0 ;;
     esac
     return 1
 }
@@ -51,6 +57,8 @@ _icectl()
         --key-file | -o | --output) COMPREPLY=($(compgen -f -- "$current")) ;;
         --alg) COMPREPLY=($(compgen -W "$algorithms" -- "$current")) ;;
         --data-unit) COMPREPLY=($(compgen -W '512 1K 2K 4K 8K 16K 32K 64K' -- "$current")) ;;
+        --via) COMPREPLY=($(compgen -W 'in-band out-of-band' -- "$current")) ;;
+        --require) COMPREPLY=($(compgen -W "$algorithms" -- "$current")) ;;
         --scope) COMPREPLY=($(compgen -W 'device function engine' -- "$current")) ;;
         esac
         return
@@ -67,7 +75,8 @@ _icectl()
         words="$words $(_icectl_options "$command")"
     fi
     COMPREPLY=($(compgen -W "$words" -- "$current"))
-    [[ $command != 'io write' ]] || COMPREPLY+=($(compgen -f -- "$current"))
+    [[ $command != 'io write' && ($command != batch || -z $current) ]] ||
+        COMPREPLY+=($(compgen -f -- "$current"))
 }
 
 complete -o filenames -F _icectl icectl

@@ -4,16 +4,18 @@
 _icesim()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local options='--image --size --slots --dialect --dir --mount --allow-root --run --pidfile
+    local options='--image --size --slots --dialect --strict --function --reserve --unsafe-overlap
+        --unsafe-monitor --state --bitlocker-iv --dir --mount --allow-root --run --pidfile
         --stop-timeout --log-level --no-mlock --help --version'
 
     case $previous in
-    --image | --pidfile) COMPREPLY=($(compgen -f -- "$current")) ;;
+    --image | --pidfile | --state) COMPREPLY=($(compgen -f -- "$current")) ;;
     --dir | --mount) COMPREPLY=($(compgen -d -- "$current")) ;;
-    --dialect) COMPREPLY=($(compgen -W 'ice2' -- "$current")) ;;
+    --dialect) COMPREPLY=($(compgen -W 'ice1 ice2 inline' -- "$current")) ;;
     --log-level) COMPREPLY=($(compgen -W 'error warning info debug' -- "$current")) ;;
     --run) COMPREPLY=($(compgen -c -- "$current")) ;;
-    --size | --slots | --stop-timeout) COMPREPLY=() ;;
+    --bitlocker-iv) COMPREPLY=($(compgen -W 'offset dun' -- "$current")) ;;
+    --size | --slots | --stop-timeout | --function | --reserve) COMPREPLY=() ;;
     *) COMPREPLY=($(compgen -W "$options" -- "$current")) ;;
     esac
 }

@@ -10,89 +10,14 @@
 # installed or built in the tree, and works in a temporary folder that it removes. Without FUSE or
 # loop devices (or root, which loop devices need) it does the same over the socket.
 
-set -eu
-umask 077
+. "$(dirname "$0")/lib.sh"
 
-here=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d "${TMPDIR:-/tmp}/icesim-quickstart.XXXXXX")
-server='' loop='' mounted='' doing='starting'
+loop='' mounted=''
 
-clean_up() {
-    status=$?
-    set +e
+leave() {
     exec 3<&-
-    cd /
     [ -z "$mounted" ] || umount "$work/plain"
     [ -z "$loop" ] || losetup -d "$loop"
-    [ -z "$server" ] || { kill "$server" && wait "$server"; } 2>/dev/null
-    rm -rf "$work"
-    [ "$status" = 0 ] || echo "quickstart: FAILED while $doing" >&2
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 1' INT TERM
-
-step() {
-    doing=$1
-    printf '\n# %s\n' "$1"
-}
-
-# Prints a command line and runs it.
-run() {
-    printf '$ %s\n' "$1"
-    eval "$1"
-}
-
-# ---- programs ----
-
-install_missing() {
-    local package sudo='' missing=()
-    command -v dpkg-query >/dev/null || return 0
-    for package; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
-            missing+=("$package")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    [ "$(id -u)" = 0 ] || sudo=sudo
-    step "installing ${missing[*]}"
-    {
-        $sudo apt-get -qq update
-        $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install \
-            "${missing[@]}"
-    } >"$work/log" 2>&1 </dev/null || {
-        tail -n 20 "$work/log" >&2
-        exit 1
-    }
-}
-
-build() {
-    [ -f "$here/configure.ac" ] || {
-        echo "quickstart: icesim is not installed, and $here is not its source" >&2
-        exit 1
-    }
-    install_missing autoconf automake libtool pkg-config gcc libc6-dev make \
-        libfuse3-dev libgcrypt20-dev libcbor-dev libargtable2-dev
-    step "building icesim"
-    mkdir "$work/source" "$work/build"
-    tar -C "$here" --exclude=./.git --exclude=./config.status --exclude=./Makefile \
-        --exclude='*.o' --exclude='*.a' --exclude=.deps -cf - . | tar -C "$work/source" -xf -
-    {
-        cd "$work/source" && autoreconf -fi && cd "$work/build" && ../source/configure &&
-            make -j"$(nproc)"
-    } >"$work/log" 2>&1 || {
-        tail -n 40 "$work/log" >&2
-        exit 1
-    }
-    PATH=$work/build:$PATH
-}
-
-find_programs() {
-    local folder
-    for folder in "$here" "$here/build"; do
-        [ ! -x "$folder/icesim" ] || [ ! -x "$folder/icectl" ] || PATH=$folder:$PATH
-    done
-    command -v icesim >/dev/null && command -v icectl >/dev/null || build
-    echo "icesim: $(command -v icesim), icectl: $(command -v icectl)"
 }
 
 # Is there FUSE, and are there loop devices that we may use?
@@ -195,15 +120,6 @@ END
     run 'head -n 2 block'
 }
 
-# `refused COMMAND-LINE`: it must fail, with one line that says why.
-refused() {
-    printf '$ %s\n' "$1"
-    if eval "$1" >/dev/null; then
-        echo "quickstart: this should have been refused" >&2
-        exit 1
-    fi
-}
-
 evict() {
     step "the key is evicted: the next read is refused"
     if [ -e tree/slot/0 ]; then
@@ -226,7 +142,5 @@ if can_mount; then by_mount; else by_socket; fi
 compare_ciphertext
 evict
 step "the device is stopped"
-run 'kill $server && wait $server'
-server=''
-echo
-echo "quickstart: ok"
+stop_server
+all_done

@@ -180,7 +180,8 @@ stage_install() {
     result $? "make install" "$work/install.log"
     for file in bin/icesim bin/icectl share/man/man1/icesim.1 share/man/man1/icectl.1 \
         share/man/man7/icesim-protocol.7 share/doc/icesim/LICENSE share/doc/icesim/README.md \
-        share/doc/icesim/examples/quickstart.sh \
+        share/doc/icesim/examples/quickstart.sh share/doc/icesim/examples/isolation.sh \
+        share/doc/icesim/examples/lib.sh \
         share/bash-completion/completions/icesim.bash \
         share/bash-completion/completions/icectl.bash; do
         test -f "$stage/usr/local/$file"

@@ -39,4 +39,30 @@ static inline bool dun_fits(const struct dun *dun, unsigned bits)
     return true;
 }
 
+/* Drops what is above the low `bits` (1..256). */
+static inline void dun_mask(struct dun *dun, unsigned bits)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned low = i * 64;
+        if (bits <= low)
+            dun->limb[i] = 0;
+        else if (bits < low + 64)
+            dun->limb[i] &= (UINT64_C(1) << (bits - low)) - 1;
+    }
+}
+
+/* How many numbers there are from `dun`, which fits `bits`, to the last that does; `most` if more.
+ */
+static inline uint64_t dun_left(const struct dun *dun, unsigned bits, uint64_t most)
+{
+    struct dun behind;
+
+    for (unsigned i = 0; i < 4; i++)
+        behind.limb[i] = ~dun->limb[i];
+    dun_mask(&behind, bits);
+    if (behind.limb[1] | behind.limb[2] | behind.limb[3] || behind.limb[0] >= most)
+        return most;
+    return behind.limb[0] + 1;
+}
+
 #endif

@@ -167,3 +167,10 @@ void json_null(struct json *json, const char *key)
     if (out)
         fputs("null", out);
 }
+
+void json_document(struct json *json, const char *key, const char *text)
+{
+    FILE *out = begin_value(json, key);
+    if (out)
+        fputs(text, out);
+}

@@ -32,5 +32,6 @@ void json_signed(struct json *json, const char *key, int64_t value);
 void json_hex(struct json *json, const char *key, uint64_t value); /* "0x…" */
 void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
+void json_document(struct json *json, const char *key, const char *text); /* of json_finish */
 
 #endif

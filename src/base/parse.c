@@ -30,15 +30,20 @@ static int digit_value(char c)
     return 16;
 }
 
+/* 10, or 16 and steps over the 0x. */
+static unsigned read_radix(const char **text)
+{
+    const char *p = *text;
+    if (p[0] != '0' || (p[1] != 'x' && p[1] != 'X'))
+        return 10;
+    *text += 2;
+    return 16;
+}
+
 /* Reads the digits at `text`; returns where they end, or NULL when there are none. */
 static const char *read_digits(const char *text, uint64_t *value, bool *overflow)
 {
-    unsigned radix = 10;
-    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
-        radix = 16;
-        text += 2;
-    }
-
+    unsigned radix = read_radix(&text);
     const char *p = text;
     uint64_t sum = 0;
     *overflow = false;
@@ -62,6 +67,35 @@ int parse_number(const char *text, uint64_t max, uint64_t *value, struct ice_why
         return why_set(why, ERANGE, "\"%.*s\" is above %llu", quote_len(text), text,
                        (unsigned long long)max);
     *value = number;
+    return 0;
+}
+
+/* False when dun x factor + add does not fit. */
+static bool dun_multiply_add(struct dun *dun, unsigned factor, unsigned add)
+{
+    unsigned __int128 carry = add;
+    for (unsigned i = 0; i < ARRAY_SIZE(dun->limb); i++) {
+        carry += (unsigned __int128)dun->limb[i] * factor;
+        dun->limb[i] = (uint64_t)carry;
+        carry >>= 64;
+    }
+    return carry == 0;
+}
+
+int parse_dun(const char *text, struct dun *dun, struct ice_why *why)
+{
+    const char *p = text;
+    unsigned radix = read_radix(&p);
+    const char *digits = p;
+    struct dun sum = {0};
+    bool fits = true;
+    for (; digit_value(*p) < (int)radix; p++)
+        fits &= dun_multiply_add(&sum, radix, (unsigned)digit_value(*p));
+    if (*p || p == digits)
+        return why_set(why, EINVAL, "\"%.*s\" is not a number", quote_len(text), text);
+    if (!fits)
+        return why_set(why, ERANGE, "\"%.*s\" has more than 256 bits", quote_len(text), text);
+    *dun = sum;
     return 0;
 }
 
@@ -100,6 +134,23 @@ int parse_size(const char *text, uint64_t *bytes, struct ice_why *why)
     if (overflow || __builtin_mul_overflow(number, UINT64_C(1) << shift, &number))
         return why_set(why, ERANGE, "\"%.*s\" is too large", quote_len(text), text);
     *bytes = number;
+    return 0;
+}
+
+int parse_range(const char *text, uint64_t end, uint64_t *first, uint64_t *count,
+                struct ice_why *why)
+{
+    uint64_t from, n;
+    bool overflow = false, too_many = false;
+    const char *rest = read_digits(text, &from, &overflow);
+    rest = rest && *rest == '+' ? read_digits(rest + 1, &n, &too_many) : NULL;
+    if (!rest || *rest)
+        return why_set(why, EINVAL, "\"%.*s\" is not FIRST+COUNT", quote_len(text), text);
+    if (overflow || too_many || from > end || n > end - from)
+        return why_set(why, ERANGE, "\"%.*s\" goes past %llu", quote_len(text), text,
+                       (unsigned long long)end);
+    *first = from;
+    *count = n;
     return 0;
 }
 

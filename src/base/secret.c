@@ -6,28 +6,16 @@
  */
 #include "base/secret.h"
 #include "base/bytes.h"
+#include "base/sanitizers.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define UNDER_ASAN 1
-#endif
-#ifdef UNDER_ASAN
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(addr, size)   ((void)(addr), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(addr, size) ((void)(addr), (void)(size))
-#endif
 
 #define CHUNK_SIZE ((size_t)65536)
 #define BLOCKS_MAX (CHUNK_SIZE / 32)
@@ -274,6 +262,15 @@ void *secret_realloc(void *block, size_t size)
 void secret_wipe(void *bytes, size_t size)
 {
     explicit_bzero(bytes, size);
+}
+
+/* So few bytes come whole, once the kernel's pool is ready: until then a signal may cut the wait.
+ */
+void secret_random(void *bytes, size_t size)
+{
+    assert(size <= 256);
+    while (getrandom(bytes, size, 0) != (ssize_t)size)
+        continue;
 }
 
 int secret_lock(bool lock, struct ice_why *why)

@@ -42,6 +42,9 @@ void secret_free(void *block);
 /* Wipes `size` bytes in a way that no compiler drops. */
 void secret_wipe(void *bytes, size_t size);
 
+/* Fills `size` bytes, at most 256, from getrandom(2). */
+void secret_random(void *bytes, size_t size);
+
 /*
  * Makes the process safe to hold keys: not dumpable (PR_SET_DUMPABLE 0), no core files. Call once,
  * first thing in main.

@@ -58,10 +58,9 @@ static int result(const struct wait *wait, uint8_t status, struct ice_why *why)
 }
 
 /* Runs `command` with data for the device or from it, NULL and 0 for none. */
-static int run(const struct keyless_context *context, const struct command *command,
+static int run(struct channel *channel, const struct command *command, uint64_t expect,
                const void *out, size_t out_len, void *in, size_t in_len, struct ice_why *why)
 {
-    struct channel *channel = context->channel;
     uint8_t head[DIALECT_HEAD_MAX]; /* without a key: ordinary memory */
     uint8_t status = VIRTIO_BLK_S_IOERR;
     struct iovec readable[] = {{head, 0}, {(void *)out, out_len}};
@@ -74,7 +73,8 @@ static int run(const struct keyless_context *context, const struct command *comm
         .nreadable = out_len ? 2 : 1,
         .writable = in_len ? writable : writable + 1,
         .nwritable = in_len ? 2 : 1,
-        .expect = command->tagged ? context->expect : EXPECT_ANY,
+        .queue = channel_queue(channel, command->kind),
+        .expect = expect,
         .done = done,
     };
     wait.why.err = 0;
@@ -98,12 +98,17 @@ static struct command transfer(const struct keyless_context *context, enum comma
     };
 }
 
+static uint64_t expected(const struct keyless_context *context)
+{
+    return context->tagged ? context->expect : EXPECT_ANY;
+}
+
 int context_read(const struct keyless_context *context, uint64_t offset, void *buffer, size_t len,
                  struct ice_why *why)
 {
     struct command command = transfer(context, COMMAND_READ, offset, len);
 
-    return run(context, &command, NULL, 0, buffer, len, why);
+    return run(context->channel, &command, expected(context), NULL, 0, buffer, len, why);
 }
 
 int context_write(const struct keyless_context *context, uint64_t offset, const void *buffer,
@@ -111,26 +116,59 @@ int context_write(const struct keyless_context *context, uint64_t offset, const 
 {
     struct command command = transfer(context, COMMAND_WRITE, offset, len);
 
-    return run(context, &command, buffer, len, NULL, 0, why);
+    return run(context->channel, &command, expected(context), buffer, len, NULL, 0, why);
 }
 
 int context_flush(const struct keyless_context *context, struct ice_why *why)
 {
     const struct command command = {.kind = COMMAND_FLUSH};
 
-    return run(context, &command, NULL, 0, NULL, 0, why);
+    return run(context->channel, &command, EXPECT_ANY, NULL, 0, NULL, 0, why);
+}
+
+int channel_config(struct channel *channel, struct function_config *config, struct ice_why *why)
+{
+    uint8_t space[DIALECT_CONFIG_MAX];
+    int r = channel->ops->config_read(channel, 0, space, sizeof(space), why);
+
+    if (!r)
+        channel->dialect->parse_config(channel->features, space, sizeof(space), config);
+    return r;
+}
+
+int channel_capabilities(struct channel *channel, struct capability list[static CAPABILITIES_MAX],
+                         unsigned *count, struct ice_why *why)
+{
+    const struct command command = {.kind = COMMAND_GET_CAPABILITIES};
+    const struct dialect *dialect = channel->dialect;
+    uint8_t bytes[CAPABILITY_REPLY_MAX];
+    struct function_config config;
+    int r = channel_config(channel, &config, why);
+    size_t room;
+
+    *count = 0;
+    if (r || !config.max_slots)
+        return r;
+    room = dialect->capability_room(&config);
+    if (room > sizeof(bytes))
+        return why_set(why, EPROTO, "the device names %u capabilities", config.capability_count);
+    if (room)
+        r = run(channel, &command, EXPECT_ANY, NULL, 0, bytes, room, why);
+    else
+        r = channel->ops->config_read(channel, 0, bytes, DIALECT_CONFIG_MAX, why);
+    if (!r)
+        *count = dialect->parse_capabilities(bytes, room ? room : DIALECT_CONFIG_MAX, list);
+    return r;
 }
 
 /* How many sectors the device zeroes at once. */
 static int zero_limit(struct channel *channel, uint64_t *sectors, struct ice_why *why)
 {
     struct function_config config;
-    uint8_t space[DIALECT_CONFIG_MAX];
-    int r = channel->ops->config_read(channel, 0, space, sizeof(space), why);
+    int r = channel_config(channel, &config, why);
 
     if (r)
         return r;
-    channel->dialect->parse_config(channel->features, space, sizeof(space), &config);
     *sectors = config.max_segment_sectors;
     return *sectors ? 0 : why_set(why, EOPNOTSUPP, "the device has no WRITE_ZEROES");
 }
@@ -150,7 +188,7 @@ int context_zero(const struct keyless_context *context, uint64_t offset, uint64_
         store_le32(segment + offsetof(struct virtio_blk_segment, num_sectors), (uint32_t)count);
         store_le32(segment + offsetof(struct virtio_blk_segment, flags),
                    unmap ? VIRTIO_BLK_SEGMENT_UNMAP : 0);
-        r = run(context, &command, segment, sizeof(segment), NULL, 0, why);
+        r = run(context->channel, &command, EXPECT_ANY, segment, sizeof(segment), NULL, 0, why);
         sector += count;
         left -= count;
     }

@@ -41,4 +41,11 @@ int context_flush(const struct keyless_context *context, struct ice_why *why);
 int context_zero(const struct keyless_context *context, uint64_t offset, uint64_t len, bool unmap,
                  struct ice_why *why);
 
+/* The configuration space, as far as the negotiated features say. */
+int channel_config(struct channel *channel, struct function_config *config, struct ice_why *why);
+
+/* What slots may be programmed with; none where there are no slots. 0, or -errno as above. */
+int channel_capabilities(struct channel *channel, struct capability list[static CAPABILITIES_MAX],
+                         unsigned *count, struct ice_why *why);
+
 #endif

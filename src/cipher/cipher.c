@@ -20,7 +20,7 @@ typedef gcry_error_t crypt_fn(gcry_cipher_hd_t handle, void *to, size_t to_size,
 struct mode {
     int chaining;
     /* Makes iv_handle from the key; NULL when the mode needs none. */
-    int (*open_iv)(struct cipher *cipher, const struct algorithm *algorithm, const uint8_t *key,
+    int (*open_iv)(struct cipher *cipher, const struct cipher_params *params, const uint8_t *key,
                    struct ice_why *why);
     int (*run)(struct cipher *cipher, crypt_fn *crypt, struct dun dun, const uint8_t *from,
                uint8_t *to, size_t len);
@@ -97,13 +97,13 @@ static int open_handle(gcry_cipher_hd_t *handle, unsigned key_size, int chaining
 }
 
 /* The key that makes the IVs is the hash of the data key. */
-static int open_iv_essiv(struct cipher *cipher, const struct algorithm *algorithm,
+static int open_iv_essiv(struct cipher *cipher, const struct cipher_params *params,
                          const uint8_t *key, struct ice_why *why)
 {
     uint8_t *hash = secret_alloc(SHA256_BYTES);
     if (!hash)
         return secret_exhausted("a key", why);
-    gcry_buffer_t part = {.data = (void *)key, .len = algorithm->key_bytes};
+    gcry_buffer_t part = {.data = (void *)key, .len = params->algorithm->key_bytes};
     library_sha256(&part, 1, hash);
     int rc = open_handle(&cipher->iv_handle, KEY_SIZE_256, GCRY_CIPHER_MODE_ECB, hash, SHA256_BYTES,
                          why);
@@ -111,13 +111,26 @@ static int open_iv_essiv(struct cipher *cipher, const struct algorithm *algorith
     return rc;
 }
 
-/* The data key makes the IVs, of byte offsets. */
-static int open_iv_bitlocker(struct cipher *cipher, const struct algorithm *algorithm,
+/* By how many bits the DUN is shifted on its way into the IV. */
+static unsigned iv_shift(const struct cipher_params *params)
+{
+    bool of_bytes =
+        params->algorithm->alg == ALG_BITLOCKER_AES_CBC && !params->bitlocker_iv_from_dun;
+    return of_bytes ? log2_exact(params->data_unit) : 0;
+}
+
+unsigned cipher_iv_bits(const struct cipher_params *params)
+{
+    return 8 * BLOCK_BYTES - iv_shift(params);
+}
+
+/* The data key makes the IVs. */
+static int open_iv_bitlocker(struct cipher *cipher, const struct cipher_params *params,
                              const uint8_t *key, struct ice_why *why)
 {
-    cipher->iv_shift = log2_exact(cipher->data_unit);
-    return open_handle(&cipher->iv_handle, algorithm->key_size, GCRY_CIPHER_MODE_ECB, key,
-                       algorithm->key_bytes, why);
+    cipher->iv_shift = iv_shift(params);
+    return open_handle(&cipher->iv_handle, params->algorithm->key_size, GCRY_CIPHER_MODE_ECB, key,
+                       params->algorithm->key_bytes, why);
 }
 
 static const struct mode modes[] = {
@@ -136,9 +149,11 @@ static bool halves_equal(const uint8_t *key, size_t len)
     return !difference;
 }
 
-int cipher_open(const struct algorithm *algorithm, uint32_t data_unit, const uint8_t *key,
-                struct cipher **cipher, struct ice_why *why)
+int cipher_open(const struct cipher_params *params, const uint8_t *key, struct cipher **cipher,
+                struct ice_why *why)
 {
+    const struct algorithm *algorithm = params->algorithm;
+    uint32_t data_unit = params->data_unit;
     assert(is_power_of_two(data_unit) && data_unit >= DATA_UNIT_MIN && data_unit <= DATA_UNIT_MAX);
 
     if (algorithm->alg == ALG_AES_XTS && halves_equal(key, algorithm->key_bytes))
@@ -152,7 +167,7 @@ int cipher_open(const struct algorithm *algorithm, uint32_t data_unit, const uin
     int rc = open_handle(&made->handle, algorithm->key_size, made->mode->chaining, key,
                          algorithm->key_bytes, why);
     if (rc == 0 && made->mode->open_iv)
-        rc = made->mode->open_iv(made, algorithm, key, why);
+        rc = made->mode->open_iv(made, params, key, why);
     if (rc) {
         cipher_close(made);
         return rc;

@@ -5,9 +5,9 @@
  * IV of unit n (fact: IEEE 1619; dm-crypt's essiv and eboiv):
  *   XTS        tweak = n, 128 bits little-endian
  *   ESSIV      AES-256-Encrypt(SHA-256(key), n as 128 bits little-endian)
- *   BitLocker  AES-Encrypt(key, n x data unit bytes as 128 bits little-endian)
+ *   BitLocker  AES-Encrypt(key, n x data unit bytes as 128 bits little-endian), or of n itself
  *   ECB        none
- * All of them take the low 128 bits of the number; the device keeps DUNs within its width.
+ * The 128 bits are the low ones; the device keeps DUNs within cipher_iv_bits.
  */
 #ifndef ICESIM_CIPHER_CIPHER_H
 #define ICESIM_CIPHER_CIPHER_H
@@ -15,6 +15,7 @@
 #include "base/algorithm.h"
 #include "base/dun.h"
 #include "base/why.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,13 +29,19 @@ int cipher_init(struct ice_why *why);
 /* A key made ready. One thread at a time; lives in secret memory. */
 struct cipher;
 
+struct cipher_params {
+    const struct algorithm *algorithm;
+    uint32_t data_unit;         /* bytes: a power of two, 512..65536 */
+    bool bitlocker_iv_from_dun; /* IV of n itself, not of n x data unit bytes */
+};
+
 /*
  * Checks `key` (algorithm->key_bytes bytes; XTS halves must differ: FIPS 140 IG) and makes a
- * context for data units of `data_unit` bytes (power of two, 512..65536). The key bytes are not
- * kept but as expanded by the cipher. 0, -EINVAL (weak key), -ENOMEM.
+ * context. The key bytes are not kept but as expanded by the cipher. 0, -EINVAL (weak key),
+ * -ENOMEM.
  */
-int cipher_open(const struct algorithm *algorithm, uint32_t data_unit, const uint8_t *key,
-                struct cipher **cipher, struct ice_why *why);
+int cipher_open(const struct cipher_params *params, const uint8_t *key, struct cipher **cipher,
+                struct ice_why *why);
 
 /* Wipes and frees; NULL is allowed. */
 void cipher_close(struct cipher *cipher);
@@ -45,6 +52,12 @@ void cipher_close(struct cipher *cipher);
  */
 int cipher_encrypt(struct cipher *cipher, struct dun dun, const void *from, void *to, size_t len);
 int cipher_decrypt(struct cipher *cipher, struct dun dun, const void *from, void *to, size_t len);
+
+/*
+ * The widest DUN that the IV tells apart: 128 bits, and for BitLocker's byte offsets log2 of the
+ * data unit less. ECB, which has no IV, counts as 128.
+ */
+unsigned cipher_iv_bits(const struct cipher_params *params);
 
 #define FINGERPRINT_BYTES 8
 

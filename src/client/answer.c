@@ -196,6 +196,8 @@ static enum read_result take_event(struct client *client, struct reader *reader,
     if (read_uint(reader, UINT64_MAX, &event, &detail) ||
         read_uint(reader, UINT64_MAX, &value, &detail))
         return broken(why, "%s", detail.text);
+    if (event == PROTOCOL_EVENT_ENGINE_GENERATION && value > client->generation)
+        client->generation = value;
     if (client->event && event <= PROTOCOL_EVENT_ENGINE_GENERATION)
         client->event(client->event_user, (enum protocol_event)event, value);
     return READ_OK;

@@ -3,6 +3,7 @@
 #include "client.h"
 #include "base/bytes.h"
 #include "base/iov.h"
+#include "base/parse.h"
 #include "base/secret.h"
 #include "internal.h"
 
@@ -130,39 +131,66 @@ static int connect_socket(struct client *client, const char *path, struct ice_wh
     return 0;
 }
 
-/* One pair of hello's map: keeps the names, steps over the rest. */
-static int read_hello_pair(struct client *client, struct ice_why *detail)
+struct hello_texts {
+    char function[40], dialect[40], generation[40];
+};
+
+/* One pair of hello's map: keeps the texts, steps over the rest. */
+static int read_hello_pair(struct reader *reader, struct hello_texts *texts, struct ice_why *detail)
 {
-    static const char function[] = "function", dialect[] = "dialect";
-    struct reader *reader = &client->answer;
+    const struct {
+        const char *key;
+        char *to;
+    } known[] = {
+        {"function", texts->function},
+        {"dialect", texts->dialect},
+        {"generation", texts->generation},
+    };
     const char *key, *text;
     size_t key_len, len;
-    char *name = NULL;
+    char *to = NULL;
     int err = read_text(reader, &key, &key_len, detail);
 
     if (err)
         return err;
-    if (key_len == strlen(function) && !memcmp(key, function, key_len))
-        name = client->function;
-    if (key_len == strlen(dialect) && !memcmp(key, dialect, key_len))
-        name = client->dialect;
-    if (!name)
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (key_len == strlen(known[i].key) && !memcmp(key, known[i].key, key_len))
+            to = known[i].to;
+    if (!to)
         return read_skip(reader, detail);
     err = read_text(reader, &text, &len, detail);
     if (err)
         return err;
-    if (len >= sizeof(client->function) || memchr(text, 0, len))
+    if (len >= sizeof(texts->function) || memchr(text, 0, len))
         return why_set(detail, EPROTO, "a name of %zu bytes", len);
-    memcpy(name, text, len);
-    name[len] = '\0';
+    memcpy(to, text, len);
+    to[len] = '\0';
     return 0;
+}
+
+static int read_hello(struct client *client, struct ice_why *detail)
+{
+    struct hello_texts texts = {.generation = "0"};
+    uint64_t pairs, generation = 0;
+    int err = read_map(&client->answer, &pairs, detail);
+
+    for (; !err && pairs; pairs--)
+        err = read_hello_pair(&client->answer, &texts, detail);
+    if (!err)
+        err = parse_number(texts.generation, UINT64_MAX, &generation, detail);
+    /* An event may have come before. */
+    if (generation > client->generation)
+        client->generation = generation;
+    memcpy(client->function, texts.function, sizeof(client->function));
+    memcpy(client->dialect, texts.dialect, sizeof(client->dialect));
+    return err;
 }
 
 static int say_hello(struct client *client, struct ice_why *why)
 {
     struct ice_why detail;
     struct call call;
-    uint64_t version, pairs;
+    uint64_t version;
     int err;
 
     call_begin(client, &call, MESSAGE_HELLO, 1);
@@ -175,10 +203,7 @@ static int say_hello(struct client *client, struct ice_why *why)
     if (version != PROTOCOL_VERSION)
         return why_set(why, EPROTO, "the server speaks version %llu of the protocol, not %d",
                        (unsigned long long)version, PROTOCOL_VERSION);
-    err = read_map(&client->answer, &pairs, &detail);
-    for (; !err && pairs; pairs--)
-        err = read_hello_pair(client, &detail);
-    return err ? call_broken(client, &detail, why) : 0;
+    return read_hello(client, &detail) ? call_broken(client, &detail, why) : 0;
 }
 
 int client_connect(const char *path, int timeout_ms, struct client **client, struct ice_why *why)
@@ -190,6 +215,7 @@ int client_connect(const char *path, int timeout_ms, struct client **client, str
         return why_set(why, ENOMEM, "no memory for a connection");
     new->fd = -1;
     new->timeout_ms = timeout_ms;
+    new->wait = link_poll;
     new->in_capacity = INPUT_BYTES;
     new->in = secret_alloc(INPUT_BYTES);
     if (!new->in)
@@ -233,6 +259,27 @@ const char *client_function(const struct client *client)
 const char *client_dialect(const struct client *client)
 {
     return client->dialect;
+}
+
+uint64_t client_generation(const struct client *client)
+{
+    return client->generation;
+}
+
+void client_set_wait(struct client *client, client_wait *wait, void *user)
+{
+    client->wait = wait;
+    client->wait_user = user;
+}
+
+int client_fd(const struct client *client)
+{
+    return client->fd;
+}
+
+bool client_has_input(const struct client *client)
+{
+    return client->in_start < client->in_end;
 }
 
 void client_on_event(struct client *client,
@@ -415,9 +462,9 @@ int client_control(struct client *client, enum message message, const uint8_t *m
     if (err)
         return err;
     got = (size_t)(client->answer.end - client->answer.next);
-    *result = malloc(got);
+    *result = secret_alloc(got);
     if (!*result)
-        return why_set(why, ENOMEM, "no memory for an answer of %zu bytes", got);
+        return secret_exhausted("an answer", why);
     memcpy(*result, client->answer.next, got);
     *result_len = got;
     return 0;

@@ -31,6 +31,9 @@ bool client_alive(const struct client *client);
 const char *client_function(const struct client *client); /* "" on a control socket */
 const char *client_dialect(const struct client *client);
 
+/* The engine's newest generation that hello or an event has told. */
+uint64_t client_generation(const struct client *client);
+
 /* Device socket: one message and its answer. 0 or -errno; an ERROR reply is its errno and text. */
 int client_get_features(struct client *client, uint64_t *offered, uint64_t *negotiated,
                         struct ice_why *why);
@@ -69,8 +72,23 @@ void client_on_event(struct client *client,
                      void *user);
 
 /*
+ * Replaces poll(2) for a client that one caller alone uses: `wait` waits for `events` on `fd` until
+ * `deadline_ms` (of now_ms; -1: none) and returns those that came, 0 at the deadline, or -errno.
+ */
+typedef int client_wait(void *user, int fd, short events, int64_t deadline_ms);
+void client_set_wait(struct client *client, client_wait *wait, void *user);
+
+/*
+ * For a caller that polls several clients itself before client_run. client_has_input: something has
+ * come in that client_run has not delivered; then it is called without a poll.
+ */
+int client_fd(const struct client *client);
+bool client_has_input(const struct client *client);
+
+/*
  * Control socket: sends [message, tag, map]; `map` is a CBOR map that the caller wrote, sent from
- * where it stands. The result, one item, is in memory that the caller frees (free). 0 or -errno.
+ * where it stands. The result, one item, is in secret memory that the caller frees (secret_free). 0
+ * or -errno.
  */
 int client_control(struct client *client, enum message message, const uint8_t *map, size_t len,
                    uint8_t **result, size_t *result_len, struct ice_why *why);

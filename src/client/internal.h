@@ -29,6 +29,8 @@ struct client {
     int timeout_ms;
     int64_t deadline_ms; /* of the public function under way; -1: none */
     struct ice_why lost; /* err non-zero: the connection has ended */
+    client_wait *wait;   /* link_poll, unless the caller has set another */
+    void *wait_user;
 
     uint8_t *in; /* secret memory: answers may hold key bytes */
     size_t in_capacity;
@@ -48,8 +50,12 @@ struct client {
     void *event_user;
 
     char function[40], dialect[40]; /* from hello */
+    uint64_t generation;            /* the newest that hello or an event told */
     struct channel channel;
 };
+
+/* The client_wait of one who waits for nothing else. */
+int link_poll(void *user, int fd, short events, int64_t deadline_ms);
 
 /* Starts the clock of a public function. */
 void link_start_clock(struct client *client);

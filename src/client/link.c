@@ -20,27 +20,31 @@ void link_start_clock(struct client *client)
     client->deadline_ms = client->timeout_ms < 0 ? -1 : now_ms() + client->timeout_ms;
 }
 
-/* Waits for `events`; returns those that came, or -errno. */
-static int wait_for(struct client *client, short events, struct ice_why *why)
+int link_poll(void *user, int fd, short events, int64_t deadline_ms)
 {
+    (void)user;
     for (;;) {
-        struct pollfd pollfd = {.fd = client->fd, .events = events};
-        int64_t left = -1;
-        int n;
+        struct pollfd pollfd = {.fd = fd, .events = events};
+        int64_t left = deadline_ms < 0 ? -1 : deadline_ms - now_ms();
+        int n = poll(&pollfd, 1, deadline_ms >= 0 && left < 0 ? 0 : (int)left);
 
-        if (client->deadline_ms >= 0) {
-            left = client->deadline_ms - now_ms();
-            if (left < 0)
-                left = 0;
-        }
-        n = poll(&pollfd, 1, (int)left);
         if (n > 0)
             return pollfd.revents;
         if (n == 0)
-            return why_set(why, ETIMEDOUT, "no answer within %g s", client->timeout_ms / 1000.0);
+            return 0;
         if (errno != EINTR)
-            return why_errno(why, errno, "poll");
+            return -errno;
     }
+}
+
+/* Waits for `events`; returns those that came, or -errno. */
+static int wait_for(struct client *client, short events, struct ice_why *why)
+{
+    int came = client->wait(client->wait_user, client->fd, events, client->deadline_ms);
+
+    if (came == 0)
+        return why_set(why, ETIMEDOUT, "no answer within %g s", client->timeout_ms / 1000.0);
+    return came < 0 ? why_errno(why, -came, "waiting for the server") : came;
 }
 
 int link_break(struct client *client, const struct ice_why *cause, struct ice_why *why)

@@ -68,16 +68,18 @@ static int negotiate_features(struct client *client, uint64_t wanted, uint64_t *
     return client_set_features(client, client->channel.features, why);
 }
 
-static int read_capacity(struct client *client, uint64_t offered, struct ice_why *why)
+static int read_shape(struct client *client, uint64_t offered, struct ice_why *why)
 {
+    struct channel *channel = &client->channel;
     uint8_t space[DIALECT_CONFIG_MAX];
     struct function_config config;
     int err = client_read_config(client, 0, space, sizeof(space), why);
 
     if (err)
         return err;
-    client->channel.dialect->parse_config(offered, space, sizeof(space), &config);
-    client->channel.capacity = config.capacity;
+    channel->dialect->parse_config(offered, space, sizeof(space), &config);
+    channel->capacity = config.capacity;
+    channel->control_queue = dialect_control_queue(channel->features, config.num_queues);
     return 0;
 }
 
@@ -105,7 +107,7 @@ int client_negotiate(struct client *client, uint64_t wanted, struct channel **ch
     if (!err)
         err = add_status(client, &status, VIRTIO_STATUS_FEATURES_OK, why);
     if (!err)
-        err = read_capacity(client, offered, why);
+        err = read_shape(client, offered, why);
     if (!err)
         err = add_status(client, &status, VIRTIO_STATUS_DRIVER_OK, why);
     if (err)

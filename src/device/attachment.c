@@ -2,6 +2,7 @@
 /* Attachments: device status and feature negotiation (virtio 1.3, 2.1, 2.2, 3.1), writeback. */
 #include "base/bytes.h"
 #include "base/futex.h"
+#include "dialect/describe.h"
 #include "internal.h"
 #include "virtio/ice.h"
 #include "virtio/virtio.h"
@@ -17,6 +18,16 @@
 static bool negotiated(const struct ice_attachment *a, unsigned bit)
 {
     return a->features & VIRTIO_FEATURE(bit);
+}
+
+/* Reports what a call is refused for, and hands on the reason. */
+static int blame(const struct ice_attachment *a, enum rule rule, const struct ice_why *fault,
+                 struct ice_why *why)
+{
+    report_violation(a, rule, fault->text);
+    if (why)
+        *why = *fault;
+    return -fault->err;
 }
 
 int attachment_open(struct ice_function *function, const struct attachment_ops *ops, void *user,
@@ -102,37 +113,41 @@ uint64_t attachment_features(const struct ice_attachment *a)
 
 int attachment_set_features(struct ice_attachment *a, uint64_t features, struct ice_why *why)
 {
-    int r = 0;
+    struct ice_why fault = {0};
 
     pthread_mutex_lock(&a->lock);
     if (!(a->status & VIRTIO_STATUS_DRIVER))
-        r = why_set(why, EINVAL, "features are written after status DRIVER");
+        why_say(&fault, EINVAL, "features are written after status DRIVER");
     else if (a->status & VIRTIO_STATUS_FEATURES_OK)
-        r = why_set(why, EBUSY, "features are settled once FEATURES_OK is set");
+        why_say(&fault, EBUSY, "features are settled once FEATURES_OK is set");
     else
         a->features = features;
     pthread_mutex_unlock(&a->lock);
-    return r;
+    return fault.err ? blame(a, RULE_STATUS_ORDER, &fault, why) : 0;
 }
 
 /* Why the device does not take the features, as virtio 1.3, 3.1.1 step 6 lets it. */
-static bool acceptable(const struct ice_attachment *a, struct ice_why *why)
+static enum rule judge_features(const struct ice_attachment *a, struct ice_why *fault)
 {
+    const struct dialect *dialect = a->function->dialect;
+    const struct feature_need *need = dialect->needs;
     uint64_t foreign = a->features & ~a->function->features;
 
     if (foreign) {
-        why_set(why, EINVAL, "feature bit %u is not offered", (unsigned)__builtin_ctzll(foreign));
-        return false;
+        why_say(fault, EINVAL, "feature bit %u is not offered", (unsigned)__builtin_ctzll(foreign));
+        return RULE_FEATURE_FOREIGN;
     }
     if (!negotiated(a, VIRTIO_F_VERSION_1)) {
-        why_set(why, EINVAL, "VIRTIO_F_VERSION_1 is not accepted: legacy drivers are not served");
-        return false;
+        why_say(fault, EINVAL, "VIRTIO_F_VERSION_1 is not accepted: legacy drivers are not served");
+        return RULE_FEATURE_DEPENDS;
     }
-    if (negotiated(a, VIRTIO_BLK_F_ICE_KEY_OPS) && !negotiated(a, VIRTIO_BLK_F_ICE)) {
-        why_set(why, EINVAL, "VIRTIO_BLK_F_ICE_KEY_OPS depends on VIRTIO_BLK_F_ICE");
-        return false;
-    }
-    return true;
+    for (; need && need->feature; need++)
+        if (negotiated(a, need->feature) && !negotiated(a, need->needs)) {
+            why_say(fault, EINVAL, "%s depends on %s", feature_name(dialect, need->feature),
+                    feature_name(dialect, need->needs));
+            return RULE_FEATURE_DEPENDS;
+        }
+    return RULE_NONE;
 }
 
 uint8_t attachment_status(const struct ice_attachment *a)
@@ -146,11 +161,12 @@ static void reset(struct ice_attachment *a)
     drain(a);
     a->features = 0;
     a->writeback = 1;
-    engine_clear(a->function->engine, a->function->first_slot, a->function->slots, a->id);
+    if (!a->function->keep_on_reset)
+        engine_clear(a->function->engine, a->function->first_slot, a->function->slots, a->id);
 }
 
 /* Bits are set in the order of virtio 1.3, 3.1.1; each needs all before it. */
-static int check_order(uint8_t status, struct ice_why *why)
+static int check_order(const struct ice_attachment *a, uint8_t status, struct ice_why *fault)
 {
     static const struct {
         uint8_t bit;
@@ -162,38 +178,41 @@ static int check_order(uint8_t status, struct ice_why *why)
         {VIRTIO_STATUS_DRIVER_OK, "DRIVER_OK"},
     };
 
+    if (a->status & ~status & STATUS_KNOWN)
+        return why_set(fault, EINVAL, "status 0x%02x clears bits of 0x%02x; only 0 does", status,
+                       a->status);
     if (status & ~STATUS_KNOWN)
-        return why_set(why, EINVAL, "status 0x%02x has bits that no driver sets", status);
+        return why_set(fault, EINVAL, "status 0x%02x has bits that no driver sets", status);
     for (size_t i = 1; i < ARRAY_SIZE(order); i++)
         if (status & order[i].bit && !(status & order[i - 1].bit))
-            return why_set(why, EINVAL, "status %s comes after %s", order[i].name,
+            return why_set(fault, EINVAL, "status %s comes after %s", order[i].name,
                            order[i - 1].name);
     return 0;
 }
 
 /*
  * With CONFIG_WCE the device starts in writeback mode if the driver has FLUSH, else in writethrough
- * (virtio 1.3, 5.2.5.2).
+ * (virtio 1.3, 5.2.5.2). Unacceptable features are no error of the call: the bit does not stick.
  */
 static int advance(struct ice_attachment *a, uint8_t status, struct ice_why *why)
 {
-    int r;
+    struct ice_why fault = {0};
+    enum rule broken;
 
-    if (a->status & ~status & STATUS_KNOWN)
-        return why_set(why, EINVAL, "status 0x%02x clears bits of 0x%02x; only 0 does", status,
-                       a->status);
-    if (status & VIRTIO_STATUS_FEATURES_OK && !(a->status & VIRTIO_STATUS_FEATURES_OK) &&
-        status & VIRTIO_STATUS_DRIVER) {
-        if (!acceptable(a, why))
+    if (check_order(a, status, &fault))
+        return blame(a, RULE_STATUS_ORDER, &fault, why);
+    if (status & ~a->status & VIRTIO_STATUS_FEATURES_OK) {
+        broken = judge_features(a, &fault);
+        if (broken) {
+            blame(a, broken, &fault, why);
             status &= (uint8_t) ~(VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
-        else
+        } else {
             a->writeback =
                 !negotiated(a, VIRTIO_BLK_F_CONFIG_WCE) || negotiated(a, VIRTIO_BLK_F_FLUSH);
+        }
     }
-    r = check_order(status, why);
-    if (!r)
-        atomic_store(&a->status, status);
-    return r;
+    atomic_store(&a->status, status);
+    return 0;
 }
 
 int attachment_set_status(struct ice_attachment *a, uint8_t status, struct ice_why *why)
@@ -223,6 +242,9 @@ void attachment_read_config(struct ice_attachment *a, uint32_t offset, void *buf
     uint8_t space[DIALECT_CONFIG_MAX];
     size_t there;
 
+    if (offset <= WRITEBACK_AT && len > WRITEBACK_AT - offset &&
+        !(atomic_load(&a->status) & VIRTIO_STATUS_FEATURES_OK))
+        report_violation(a, RULE_CONFIG_EARLY, rule_text(RULE_CONFIG_EARLY));
     function_build_config(a, space);
     there = offset < sizeof(space) ? min_u64(len, sizeof(space) - offset) : 0;
     memset(buffer, 0, len);
@@ -233,14 +255,23 @@ void attachment_read_config(struct ice_attachment *a, uint32_t offset, void *buf
 int attachment_write_config(struct ice_attachment *a, uint32_t offset, const void *buffer,
                             uint32_t len, struct ice_why *why)
 {
+    bool writeback = negotiated(a, VIRTIO_BLK_F_CONFIG_WCE) && offset <= WRITEBACK_AT &&
+                     len > WRITEBACK_AT - offset;
+    struct ice_why fault;
     uint8_t mode;
 
-    if (offset > WRITEBACK_AT || len <= WRITEBACK_AT - offset ||
-        !negotiated(a, VIRTIO_BLK_F_CONFIG_WCE))
+    if (a->function->strict && len > writeback) {
+        why_say(&fault, EINVAL, "bytes %u + %u of the configuration space are not all writable",
+                offset, len);
+        return blame(a, RULE_CONFIG_READ_ONLY, &fault, why);
+    }
+    if (!writeback)
         return 0;
     mode = ((const uint8_t *)buffer)[WRITEBACK_AT - offset];
-    if (mode > 1)
-        return why_set(why, EINVAL, "writeback is %u, neither 0 nor 1", mode);
+    if (mode > 1) {
+        why_say(&fault, EINVAL, "writeback is %u, neither 0 nor 1", mode);
+        return blame(a, RULE_CONFIG_WRITEBACK, &fault, why);
+    }
     atomic_store(&a->writeback, mode);
     return 0;
 }

@@ -23,15 +23,42 @@ struct ice_function;
 struct ice_attachment;
 struct observer;
 
+enum slot_addressing {
+    SLOTS_AS_DIALECT, /* physical or virtual, as the dialect's draft has it */
+    SLOTS_PHYSICAL,   /* the wire names [first_slot, first_slot + slots) */
+    SLOTS_VIRTUAL,    /* the wire names [0, slots) */
+};
+
+/* What becomes of a DUN that the width does not hold. */
+enum overflow_policy {
+    OVERFLOW_REJECT,   /* IOERR, nothing is touched */
+    OVERFLOW_TRUNCATE, /* the high bits of each are dropped, as hardware does */
+    OVERFLOW_WRAP,     /* the first must fit; counting goes on at 0 */
+};
+
+/* Zero is the default of every field that is not said to be needed. */
 struct function_params {
-    const char *name; /* 1..32 bytes, checked */
-    const struct dialect *dialect;
-    struct engine *engine;
-    unsigned first_slot, slots; /* physical window; 0 slots: no inline crypto is offered */
-    struct store *store;
+    const char *name;               /* 1..32 bytes, checked; needed */
+    const struct dialect *dialect;  /* needed */
+    struct engine *engine;          /* needed */
+    unsigned first_slot, slots;     /* physical window; 0 slots: no inline crypto is offered */
+    struct store *store;            /* needed */
     uint64_t first_sector, sectors; /* window of the store */
-    /* Told of requests and key operations; NULL-terminated, may be NULL; live as long as the
-     * function. */
+    enum slot_addressing addressing;
+    bool strict;          /* offers and takes what the draft defines, no more; reports violations */
+    bool trimmed_headers; /* struct wire */
+    bool read_only;
+    bool keep_on_reset;  /* a device reset leaves the slots that the attachment programmed */
+    uint32_t block_size; /* logical, 512 or 4096; 0: 512. The window is whole blocks. */
+    unsigned dun_bits;   /* 32, 64, 128, 256, the dialect's at most; 0: the dialect's */
+    enum overflow_policy on_overflow;
+    unsigned key_types; /* sum of ICE_KEY_TYPE_*; 0: both */
+    /* What it advertises, as the dialect's check_capabilities lets it, data units not below
+     * block_size; copied. count 0: default_capabilities, without those below block_size. */
+    const struct capability *capabilities;
+    unsigned capability_count;
+    /* Told of requests, key operations, violations; NULL-terminated, may be NULL; live as long as
+     * the function. */
     struct observer *const *observers;
 };
 
@@ -45,6 +72,42 @@ const struct dialect *function_dialect(const struct ice_function *function);
 struct engine *function_engine(const struct ice_function *function);
 uint64_t function_sectors(const struct ice_function *function);
 void function_slot_window(const struct ice_function *function, unsigned *first, unsigned *count);
+/* What slot `physical` of its window is called on the wire. */
+unsigned function_wire_slot(const struct ice_function *function, unsigned physical);
+enum slot_addressing function_addressing(const struct ice_function *function); /* never 0 */
+unsigned function_key_types(const struct ice_function *function);
+bool function_is_strict(const struct ice_function *function);
+bool function_is_read_only(const struct ice_function *function);
+unsigned function_block_size(const struct ice_function *function);
+unsigned function_attachments(struct ice_function *function); /* open now */
+/* Whether a slot may be programmed with this. */
+bool function_advertises(const struct ice_function *function, const struct algorithm *algorithm,
+                         uint32_t data_unit);
+
+/* ---- keys, in band or by the host's owner ---- */
+
+/* 0, or -EOPNOTSUPP with words: the function does not take keys of this type (ICE_KEY_TYPE_*). */
+int function_check_key_type(const struct ice_function *function, unsigned type,
+                            struct ice_why *why);
+
+/* A key as somebody asks for it to be programmed; nothing of it is checked. */
+struct function_key {
+    unsigned type;                     /* ICE_KEY_TYPE_* */
+    const struct algorithm *algorithm; /* NULL: none that is known */
+    uint32_t data_unit;                /* bytes */
+    unsigned dun_bytes;                /* promised by the driver; 0: it says nothing */
+    size_t len;
+    const uint8_t *bytes; /* in secret memory */
+};
+
+/*
+ * Programs `slot`, physical and below engine_slots (whether it is in a window is the caller's to
+ * check), if the function takes and advertises such a key. `owner` and `now` as for engine_program.
+ * 0; -EOPNOTSUPP: not such a type, or triple; -EINVAL: no key type, a key of another length, DUNs
+ * wider than the device keeps; what engine_program says.
+ */
+int function_program(struct ice_function *function, unsigned slot, const struct function_key *key,
+                     uint64_t owner, struct slot_key *now, struct ice_why *why);
 
 /* Function reset: empties the function's slots, after the requests in flight on each. */
 void function_reset(struct ice_function *function);
@@ -96,16 +159,20 @@ uint8_t attachment_status(const struct ice_attachment *attachment);
 
 /*
  * 0 resets the attachment: waits for its requests in flight, forgets features and writeback,
- * empties the slots that it programmed in band. Other values add bits. FEATURES_OK does not stick
- * when the features are unacceptable (read it back, as virtio says): then 0 is returned and `why`
- * tells the reason, its `err` non-zero. -EINVAL: a bit is cleared, or comes out of order.
+ * empties the slots that it programmed in band (unless keep_on_reset). Other values add bits.
+ * FEATURES_OK does not stick when the features are unacceptable (read it back, as virtio says):
+ * then 0 is returned and `why` tells the reason, its `err` non-zero. -EINVAL: a bit is cleared, or
+ * comes out of order.
  */
 int attachment_set_status(struct ice_attachment *attachment, uint8_t status, struct ice_why *why);
 
 /* Any window; bytes past the end are 0. */
 void attachment_read_config(struct ice_attachment *attachment, uint32_t offset, void *buffer,
                             uint32_t len);
-/* Bytes that a driver may not write are ignored. -EINVAL: writeback that is neither 0 nor 1. */
+/*
+ * Bytes that a driver may not write are ignored; a strict function refuses the whole. -EINVAL:
+ * that, or writeback that is neither 0 nor 1.
+ */
 int attachment_write_config(struct ice_attachment *attachment, uint32_t offset, const void *buffer,
                             uint32_t len, struct ice_why *why);
 

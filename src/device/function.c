@@ -18,20 +18,39 @@
      VIRTIO_FEATURE(VIRTIO_BLK_F_LIFETIME) | VIRTIO_FEATURE(VIRTIO_BLK_F_SECURE_ERASE) |           \
      VIRTIO_FEATURE(VIRTIO_F_VERSION_1))
 
-/* In the order of struct virtio_blk_crypto_cap: alg, data_unit_size_exp, key_size. */
-static unsigned list_capabilities(const struct engine *engine, struct capability *list)
+static uint64_t offered_features(const struct function_params *params)
 {
-    unsigned n = 0;
+    uint64_t features = BASE_FEATURES;
 
-    for (unsigned alg = ALG_AES_XTS; alg <= ALG_ESSIV_AES_CBC; alg++)
-        for (uint32_t unit = DATA_UNIT_MIN; unit <= DATA_UNIT_MAX; unit *= 2)
-            for (unsigned size = KEY_SIZE_128; size <= KEY_SIZE_256; size++) {
-                const struct algorithm *algorithm = algorithm_by_id(alg, size);
-                if (algorithm && engine_data_units(engine, algorithm) & unit)
-                    list[n++] = (struct capability){(uint8_t)alg, (uint8_t)size, unit};
-            }
-    assert(n <= CAPABILITIES_MAX);
-    return n;
+    if (params->read_only)
+        features |= VIRTIO_FEATURE(VIRTIO_BLK_F_RO);
+    if (params->slots)
+        features |= params->dialect->features;
+    if (params->slots && !params->strict)
+        features |= params->dialect->own_features;
+    return features;
+}
+
+static void check_params(const struct function_params *params)
+{
+    unsigned blocks = params->block_size / SECTOR_SIZE;
+
+    assert(params->name[0] && strlen(params->name) <= NAME_MAX_BYTES);
+    assert(params->first_slot + params->slots <= engine_slots(params->engine));
+    assert(params->first_sector <= params->store->size / SECTOR_SIZE &&
+           params->sectors <= params->store->size / SECTOR_SIZE - params->first_sector);
+    assert(!params->block_size || params->block_size == 512 || params->block_size == 4096);
+    assert(!params->block_size || params->sectors % blocks == 0);
+    assert(params->dun_bits <= params->dialect->dun_bits && params->dun_bits % 32 == 0);
+    assert(params->key_types <= (ICE_KEY_TYPE_RAW | ICE_KEY_TYPE_WRAPPED));
+    (void)blocks;
+}
+
+static enum slot_addressing addressing_of(const struct function_params *params)
+{
+    if (params->addressing != SLOTS_AS_DIALECT)
+        return params->addressing;
+    return params->dialect->virtual_slots ? SLOTS_VIRTUAL : SLOTS_PHYSICAL;
 }
 
 int function_new(const struct function_params *params, struct ice_function **result,
@@ -39,9 +58,7 @@ int function_new(const struct function_params *params, struct ice_function **res
 {
     struct ice_function *function = calloc(1, sizeof(*function));
 
-    assert(strlen(params->name) <= NAME_MAX_BYTES);
-    assert(params->first_slot + params->slots <= engine_slots(params->engine));
-    assert((params->first_sector + params->sectors) <= params->store->size / SECTOR_SIZE);
+    check_params(params);
     if (!function)
         return why_set(why, ENOMEM, "no memory for function %s", params->name);
     strcpy(function->name, params->name);
@@ -49,15 +66,24 @@ int function_new(const struct function_params *params, struct ice_function **res
     function->engine = params->engine;
     function->first_slot = params->first_slot;
     function->slots = params->slots;
+    function->addressing = addressing_of(params);
+    function->first_wire_slot = function->addressing == SLOTS_VIRTUAL ? 0 : params->first_slot;
     function->store = params->store;
     function->first_byte = params->first_sector * SECTOR_SIZE;
     function->sectors = params->sectors;
+    function->block_size = params->block_size ? params->block_size : SECTOR_SIZE;
+    function->dun_bits = params->dun_bits ? params->dun_bits : params->dialect->dun_bits;
+    function->on_overflow = params->on_overflow;
+    function->key_types =
+        params->key_types ? params->key_types : ICE_KEY_TYPE_RAW | ICE_KEY_TYPE_WRAPPED;
+    function->strict = params->strict;
+    function->trimmed_headers = params->trimmed_headers;
+    function->read_only = params->read_only;
+    function->keep_on_reset = params->keep_on_reset;
     function->observers = params->observers;
-    function->features = BASE_FEATURES;
-    if (params->slots) {
-        function->features |= params->dialect->features;
-        function->capability_count = list_capabilities(params->engine, function->capabilities);
-    }
+    function->features = offered_features(params);
+    if (params->slots)
+        function_set_capabilities(function, params);
     pthread_mutex_init(&function->lock, NULL);
     *result = function;
     return 0;
@@ -98,10 +124,53 @@ void function_slot_window(const struct ice_function *function, unsigned *first, 
     *count = function->slots;
 }
 
+unsigned function_wire_slot(const struct ice_function *function, unsigned physical)
+{
+    return physical - function->first_slot + function->first_wire_slot;
+}
+
+enum slot_addressing function_addressing(const struct ice_function *function)
+{
+    return function->addressing;
+}
+
+unsigned function_key_types(const struct ice_function *function)
+{
+    return function->key_types;
+}
+
+bool function_is_strict(const struct ice_function *function)
+{
+    return function->strict;
+}
+
+bool function_is_read_only(const struct ice_function *function)
+{
+    return function->read_only;
+}
+
+unsigned function_block_size(const struct ice_function *function)
+{
+    return function->block_size;
+}
+
+unsigned function_attachments(struct ice_function *function)
+{
+    unsigned n = 0;
+
+    pthread_mutex_lock(&function->lock);
+    for (struct ice_attachment *a = function->attachments; a; a = a->next)
+        n++;
+    pthread_mutex_unlock(&function->lock);
+    return n;
+}
+
 bool function_slot(const struct ice_function *function, unsigned slot, unsigned *physical)
 {
-    *physical = slot;
-    return slot >= function->first_slot && slot < function->first_slot + function->slots;
+    unsigned index = slot - function->first_wire_slot;
+
+    *physical = function->first_slot + index;
+    return index < function->slots;
 }
 
 size_t function_build_config(const struct ice_attachment *attachment,
@@ -113,14 +182,17 @@ size_t function_build_config(const struct ice_attachment *attachment,
         .capacity = function->sectors,
         .size_max = SEGMENT_MAX_BYTES,
         .seg_max = SEGMENT_MAX_COUNT,
-        .blk_size = SECTOR_SIZE,
+        .blk_size = function->block_size,
         .num_queues = FUNCTION_QUEUES,
         .max_segment_sectors = RANGE_MAX_SECTORS,
         .max_segments = RANGES_MAX,
         .writeback = attachment->writeback,
-        .slot_offset = function->first_slot,
+        .slot_offset = function->first_wire_slot,
         .max_slots = function->slots,
+        .dun_bytes = function->dun_bits / 8,
+        .key_types = function->key_types,
         .capability_count = function->capability_count,
+        .capabilities = function->capabilities,
     };
 
     return function->dialect->build_config(&config, space);

@@ -32,8 +32,15 @@ struct ice_function {
     const struct dialect *dialect;
     struct engine *engine;
     unsigned first_slot, slots;
+    enum slot_addressing addressing; /* as the dialect has it, unless said otherwise */
+    unsigned first_wire_slot;        /* what first_slot is called on the wire */
     struct store *store;
     uint64_t first_byte, sectors;
+    uint32_t block_size;
+    unsigned dun_bits;
+    enum overflow_policy on_overflow;
+    unsigned key_types;
+    bool strict, trimmed_headers, read_only, keep_on_reset;
     struct observer *const *observers;
     uint64_t features; /* offered */
     struct capability capabilities[CAPABILITIES_MAX];
@@ -80,27 +87,54 @@ struct job {
     struct ice_function *function;
     const struct ice_request *request;
     struct command command;
+    enum rule broken;
     size_t head;     /* readable bytes before the data */
     size_t data_out; /* readable bytes behind them */
     size_t data_in;  /* writable bytes before the status */
     bool filled;     /* the data area was written */
+    bool control;    /* it came on the control queue */
     struct observation seen;
     struct command shown; /* what observers see of `command` */
     struct ice_why *why;
 };
 
-/* Answers with a status: sets why and returns the status byte. */
-__attribute__((format(printf, 4, 5))) uint8_t refuse(struct job *job, uint8_t status, int err,
-                                                     const char *fmt, ...);
+/*
+ * violation.c. refuse: answers with a status: notes the rule (RULE_NONE: it is not the driver's
+ * fault), sets why, returns the status byte. tolerate: the same with IOERR in a strict function;
+ * in others nothing but OK.
+ */
+__attribute__((format(printf, 5, 6))) uint8_t refuse(struct job *job, enum rule rule,
+                                                     uint8_t status, int err, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) uint8_t tolerate(struct job *job, enum rule rule,
+                                                       const char *fmt, ...);
 
-/* transfer.c: READ and WRITE. */
+/* violation.c: tells the observers of a strict function. RULE_NONE: nobody. */
+void report_violation(const struct ice_attachment *attachment, enum rule rule, const char *text);
+
+/*
+ * answer.c. answer: fills the data area with `len` bytes, then zeros to its end, so that what was
+ * written is a true prefix of the writable part; too short a one is refused, as check_room does,
+ * which comes before work that is not to be done in vain.
+ */
+uint8_t check_room(struct job *job, size_t len);
+uint8_t answer(struct job *job, const void *bytes, size_t len);
+uint8_t run_get_id(struct job *job);
+uint8_t run_get_lifetime(struct job *job);
+uint8_t run_get_capabilities(struct job *job);
+
+/* transfer.c: READ and WRITE. check_blocks: whether a range of sectors is whole logical blocks. */
 uint8_t run_transfer(struct job *job);
+uint8_t check_blocks(struct job *job, uint64_t sector, uint64_t sectors);
 
 /* ranges.c: DISCARD, WRITE_ZEROES, SECURE_ERASE. */
 uint8_t run_ranges(struct job *job);
 
-/* keys.c: KEY_PROGRAM and KEY_EVICT. */
-uint8_t run_key_operation(struct job *job);
+/* keys.c: KEY_PROGRAM and KEY_EVICT; those that make, change or use wrapped keys. */
+uint8_t run_slot_operation(struct job *job);
+uint8_t run_wrapped_operation(struct job *job);
+
+/* capabilities.c: copies what is advertised, or takes the default. */
+void function_set_capabilities(struct ice_function *function, const struct function_params *params);
 
 /* True and the physical slot when `slot`, as on the wire, is in the function's window. */
 bool function_slot(const struct ice_function *function, unsigned slot, unsigned *physical);

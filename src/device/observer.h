@@ -23,6 +23,12 @@ struct observer_ops {
     /* Both may be NULL. `before` runs once the request is understood, `after` once it is done. */
     void (*before)(struct observer *observer, const struct observation *observation);
     void (*after)(struct observer *observer, const struct observation *observation);
+    /*
+     * A driver of a strict function broke `rule`, once for each request or call; `text` has the
+     * particulars. May be NULL. The attachment may be locked: ask only for its function.
+     */
+    void (*violation)(struct observer *observer, const struct ice_attachment *attachment,
+                      enum rule rule, const char *text);
 };
 
 struct observer {

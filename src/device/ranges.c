@@ -36,17 +36,18 @@ static uint8_t check_range(struct job *job, const struct range *range)
     uint32_t known = job->command.kind == COMMAND_WRITE_ZEROES ? VIRTIO_BLK_SEGMENT_UNMAP : 0;
 
     if (range->flags & ~known)
-        return refuse(job, VIRTIO_BLK_S_UNSUPP, EOPNOTSUPP, "%s does not know flags 0x%x",
-                      command_name(job->command.kind), range->flags & ~known);
+        return refuse(job, RULE_RANGES_FLAGS, VIRTIO_BLK_S_UNSUPP, EOPNOTSUPP,
+                      "%s does not know flags 0x%x", command_name(job->command.kind),
+                      range->flags & ~known);
     if (range->sectors > RANGE_MAX_SECTORS)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL, "a range of %u sectors is more than %u",
-                      range->sectors, RANGE_MAX_SECTORS);
+        return refuse(job, RULE_RANGES_COUNT, VIRTIO_BLK_S_IOERR, EINVAL,
+                      "a range of %u sectors is more than %u", range->sectors, RANGE_MAX_SECTORS);
     if (range->sector > function->sectors || range->sectors > function->sectors - range->sector)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EIO,
+        return refuse(job, RULE_IO_RANGE, VIRTIO_BLK_S_IOERR, EIO,
                       "sector %llu + %u is past the end of %s (%llu sectors)",
                       (unsigned long long)range->sector, range->sectors, function->name,
                       (unsigned long long)function->sectors);
-    return VIRTIO_BLK_S_OK;
+    return check_blocks(job, range->sector, range->sectors);
 }
 
 static struct range load_range(const uint8_t *bytes)
@@ -77,19 +78,30 @@ static uint8_t carry_out(struct job *job, const struct range *range)
     return r ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
+static uint8_t check_list(struct job *job, size_t len)
+{
+    if (job->data_in && job->command.kind != COMMAND_SECURE_ERASE)
+        return refuse(job, RULE_DATA_DIRECTION, VIRTIO_BLK_S_IOERR, EINVAL,
+                      "%s takes its ranges readable", command_name(job->command.kind));
+    if (!len || len % RANGE_BYTES || len > RANGES_MAX * RANGE_BYTES)
+        return refuse(job, len % RANGE_BYTES || !len ? RULE_RANGES_LENGTH : RULE_RANGES_COUNT,
+                      VIRTIO_BLK_S_IOERR, EINVAL,
+                      "%zu bytes of ranges are not 1 to %u ranges of %zu", len, RANGES_MAX,
+                      RANGE_BYTES);
+    if (!job->data_out)
+        return tolerate(job, RULE_ERASE_DIRECTION, "%s has its ranges device-writable",
+                        command_name(job->command.kind));
+    return VIRTIO_BLK_S_OK;
+}
+
 uint8_t run_ranges(struct job *job)
 {
     uint8_t bytes[RANGES_MAX * RANGE_BYTES];
     size_t len = job->data_out ? job->data_out : job->data_in;
-    uint8_t status = VIRTIO_BLK_S_OK;
+    uint8_t status = check_list(job, len);
 
-    if (job->data_in && job->command.kind != COMMAND_SECURE_ERASE)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL, "%s takes its ranges readable",
-                      command_name(job->command.kind));
-    if (!len || len % RANGE_BYTES || len > sizeof(bytes))
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL,
-                      "%zu bytes of ranges are not 1 to %u ranges of %zu", len, RANGES_MAX,
-                      RANGE_BYTES);
+    if (status != VIRTIO_BLK_S_OK)
+        return status;
     gather_ranges(job, bytes, sizeof(bytes));
     for (size_t i = 0; i < len && status == VIRTIO_BLK_S_OK; i += RANGE_BYTES) {
         struct range range = load_range(bytes + i);

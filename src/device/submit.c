@@ -8,17 +8,6 @@
 #include "virtio/ice.h"
 #include "virtio/virtio.h"
 #include <errno.h>
-#include <stdarg.h>
-
-uint8_t refuse(struct job *job, uint8_t status, int err, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    why_vsay(job->why, err, fmt, args);
-    va_end(args);
-    return status;
-}
 
 uint8_t make_stable(struct job *job)
 {
@@ -28,63 +17,33 @@ uint8_t make_stable(struct job *job)
     return store->ops->flush(store, job->why) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
-/*
- * Fills the data area with `len` bytes, then zeros to its end, so that what was written is a true
- * prefix of the writable part.
- */
-static uint8_t answer(struct job *job, const void *bytes, size_t len)
+static uint8_t run_flush(struct job *job)
 {
-    const struct ice_request *request = job->request;
+    uint8_t status = VIRTIO_BLK_S_OK;
 
-    if (job->data_in < len)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EOVERFLOW,
-                      "the data area of %zu bytes is shorter than the answer of %zu", job->data_in,
-                      len);
-    iov_scatter(request->writable, request->nwritable, 0, bytes, len);
-    iov_zero(request->writable, request->nwritable, len, job->data_in - len);
-    job->filled = true;
-    return VIRTIO_BLK_S_OK;
+    if (job->data_in)
+        status =
+            tolerate(job, RULE_FLUSH_DATA, "flush with a data area of %zu bytes", job->data_in);
+    return status == VIRTIO_BLK_S_OK ? make_stable(job) : status;
 }
 
-/* Not NUL-terminated when it is 20 long (virtio 1.3, 5.2.6). */
-static uint8_t run_get_id(struct job *job)
+static bool writes(enum command_kind kind)
 {
-    char id[sizeof("icesim-") + NAME_MAX_BYTES + VIRTIO_BLK_ID_BYTES] = "icesim-";
-
-    strcat(id, job->function->name);
-    return answer(job, id, VIRTIO_BLK_ID_BYTES);
-}
-
-static uint8_t run_get_lifetime(struct job *job)
-{
-    uint8_t lifetime[sizeof(struct virtio_blk_lifetime)];
-
-    store_le16(lifetime, VIRTIO_BLK_PRE_EOL_NORMAL);
-    store_le16(lifetime + offsetof(struct virtio_blk_lifetime, device_lifetime_est_typ_a), 1);
-    store_le16(lifetime + offsetof(struct virtio_blk_lifetime, device_lifetime_est_typ_b), 1);
-    return answer(job, lifetime, sizeof(lifetime));
-}
-
-static uint8_t run_get_capabilities(struct job *job)
-{
-    const struct ice_function *function = job->function;
-    const struct dialect *dialect = function->dialect;
-    uint8_t entries[CAPABILITIES_MAX * 16];
-
-    for (unsigned i = 0; i < function->capability_count; i++)
-        dialect->build_capability(&function->capabilities[i],
-                                  entries + i * dialect->capability_entry);
-    return answer(job, entries, function->capability_count * dialect->capability_entry);
+    return kind == COMMAND_WRITE || kind == COMMAND_DISCARD || kind == COMMAND_WRITE_ZEROES ||
+           kind == COMMAND_SECURE_ERASE;
 }
 
 static uint8_t dispatch(struct job *job)
 {
+    if (job->function->read_only && writes(job->command.kind))
+        return refuse(job, RULE_IO_READ_ONLY, VIRTIO_BLK_S_IOERR, EROFS, "%s is read-only",
+                      job->function->name);
     switch (job->command.kind) {
     case COMMAND_READ:
     case COMMAND_WRITE:
         return run_transfer(job);
     case COMMAND_FLUSH:
-        return make_stable(job);
+        return run_flush(job);
     case COMMAND_GET_ID:
         return run_get_id(job);
     case COMMAND_GET_LIFETIME:
@@ -97,7 +56,12 @@ static uint8_t dispatch(struct job *job)
         return run_get_capabilities(job);
     case COMMAND_KEY_PROGRAM:
     case COMMAND_KEY_EVICT:
-        return run_key_operation(job);
+        return run_slot_operation(job);
+    case COMMAND_KEY_DERIVE:
+    case COMMAND_KEY_GENERATE:
+    case COMMAND_KEY_IMPORT:
+    case COMMAND_KEY_PREPARE:
+        return run_wrapped_operation(job);
     case COMMAND_UNKNOWN:
     case COMMAND_KINDS:
         break;
@@ -105,10 +69,32 @@ static uint8_t dispatch(struct job *job)
     __builtin_unreachable();
 }
 
-static bool takes_readable_data(enum command_kind kind)
+static uint8_t refuse_short(struct job *job, size_t readable, size_t head)
 {
-    return kind == COMMAND_WRITE || kind == COMMAND_DISCARD || kind == COMMAND_WRITE_ZEROES ||
-           kind == COMMAND_SECURE_ERASE;
+    return refuse(job, RULE_HEADER_SHORT, VIRTIO_BLK_S_IOERR, EINVAL,
+                  "%zu readable bytes are less than the header of %zu", readable, head);
+}
+
+/* What the dialect says of the head; `head` has job->head bytes. */
+static uint8_t understand(struct job *job, const struct wire *wire, const uint8_t *head)
+{
+    uint8_t status = job->function->dialect->parse(wire, head, &job->command, job->why);
+
+    if (status != VIRTIO_BLK_S_OK) {
+        job->broken = job->command.broken;
+        return status;
+    }
+    if (job->command.broken) {
+        status = tolerate(job, job->command.broken, "%s", rule_text(job->command.broken));
+        if (status != VIRTIO_BLK_S_OK)
+            return status;
+    }
+    job->data_out = wire->readable - job->head;
+    if (job->data_out && !writes(job->command.kind))
+        return refuse(job, RULE_DATA_DIRECTION, VIRTIO_BLK_S_IOERR, EINVAL,
+                      "%s takes no readable data, but %zu bytes follow its header",
+                      command_name(job->command.kind), job->data_out);
+    return VIRTIO_BLK_S_OK;
 }
 
 /*
@@ -119,38 +105,31 @@ static uint8_t parse(struct job *job, uint8_t *head)
 {
     const struct ice_request *request = job->request;
     const struct dialect *dialect = job->function->dialect;
-    uint64_t features = job->attachment->features;
     size_t first = sizeof(struct virtio_blk_header);
-    size_t readable = iov_length(request->readable, request->nreadable);
-    uint8_t status;
+    struct wire wire = {
+        .features = job->attachment->features,
+        .control = job->control,
+        .trimmed = job->function->trimmed_headers,
+        .readable = iov_length(request->readable, request->nreadable),
+    };
 
     if (iov_gather(request->readable, request->nreadable, 0, head, first) < first)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL,
-                      "%zu readable bytes are less than the header of %zu", readable, first);
+        return refuse_short(job, wire.readable, first);
     job->command.type = load_le32(head);
-    job->head = dialect->head_length(features, job->command.type);
+    job->head = dialect->head_length(&wire, job->command.type);
     if (!job->head)
-        return refuse(job, VIRTIO_BLK_S_UNSUPP, EOPNOTSUPP,
-                      "request type %u means nothing in dialect %s", job->command.type,
-                      dialect->name);
-    if (readable < job->head)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL,
-                      "%zu readable bytes are less than the header of %zu", readable, job->head);
+        return refuse(job, RULE_TYPE_UNKNOWN, VIRTIO_BLK_S_UNSUPP, EOPNOTSUPP,
+                      "request type %u means nothing %s dialect %s", job->command.type,
+                      job->control ? "on the control queue of" : "in", dialect->name);
+    if (wire.readable < job->head)
+        return refuse_short(job, wire.readable, job->head);
     iov_gather(request->readable, request->nreadable, first, head + first, job->head - first);
-    status = dialect->parse(features, head, &job->command, job->why);
-    if (status != VIRTIO_BLK_S_OK)
-        return status;
-    job->data_out = readable - job->head;
-    if (job->data_out && !takes_readable_data(job->command.kind))
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL,
-                      "%s takes no readable data, but %zu bytes follow its header",
-                      command_name(job->command.kind), job->data_out);
-    return VIRTIO_BLK_S_OK;
+    return understand(job, &wire, head);
 }
 
-static bool is_key_operation(enum command_kind kind)
+static bool carries_key(enum command_kind kind)
 {
-    return kind == COMMAND_KEY_PROGRAM || kind == COMMAND_KEY_EVICT;
+    return kind >= COMMAND_KEY_PROGRAM;
 }
 
 /* What observers may see: no key bytes. */
@@ -167,6 +146,25 @@ static void show(struct job *job, bool before)
     }
 }
 
+/* Whether there is such a queue; the control queue, where the dialect has one, is the last. */
+static bool find_queue(struct job *job)
+{
+    uint64_t features = job->attachment->features;
+    unsigned queue = job->request->queue;
+    unsigned count = features & VIRTIO_FEATURE(VIRTIO_BLK_F_MQ) ? FUNCTION_QUEUES : 1;
+
+    if (features & job->function->dialect->control_feature) {
+        unsigned control = dialect_control_queue(features, FUNCTION_QUEUES);
+
+        job->control = queue == control;
+        count = control + 1;
+    }
+    if (queue >= count)
+        refuse(job, RULE_QUEUE_UNKNOWN, VIRTIO_BLK_S_IOERR, EINVAL, "queue %u is outside 0..%u",
+               queue, count - 1);
+    return queue < count;
+}
+
 /* Runs the request and returns its status byte. */
 static uint8_t run(struct job *job)
 {
@@ -177,7 +175,7 @@ static uint8_t run(struct job *job)
         secret_exhausted("a request", job->why);
         return VIRTIO_BLK_S_IOERR;
     }
-    status = parse(job, head);
+    status = find_queue(job) ? parse(job, head) : VIRTIO_BLK_S_IOERR;
     job->shown = job->command;
     job->shown.key.bytes = NULL;
     job->seen.attachment = job->attachment;
@@ -189,14 +187,9 @@ static uint8_t run(struct job *job)
     job->seen.status = status;
     job->seen.why = job->why->err ? job->why : NULL;
     show(job, false);
-    if (is_key_operation(job->command.kind) || status != VIRTIO_BLK_S_OK)
+    if (carries_key(job->command.kind) || status != VIRTIO_BLK_S_OK)
         secret_wipe(head, DIALECT_HEAD_MAX);
     return status;
-}
-
-static unsigned queues(const struct ice_attachment *attachment)
-{
-    return attachment->features & VIRTIO_FEATURE(VIRTIO_BLK_F_MQ) ? FUNCTION_QUEUES : 1;
 }
 
 /* What keeps a request from being answered in virtio's terms. */
@@ -205,14 +198,11 @@ static bool answerable(struct job *job, bool ready)
     const struct ice_request *request = job->request;
 
     if (!ready)
-        refuse(job, 0, EPROTO, "a request before DRIVER_OK");
-    else if (request->queue >= queues(job->attachment))
-        refuse(job, 0, EINVAL, "queue %u is outside 0..%u", request->queue,
-               queues(job->attachment) - 1);
+        refuse(job, RULE_REQUEST_EARLY, 0, EPROTO, "a request before DRIVER_OK");
     else if (request->nreadable > IOV_PARTS_MAX || request->nwritable > IOV_PARTS_MAX)
-        refuse(job, 0, EINVAL, "a request in more than %u parts", IOV_PARTS_MAX);
+        refuse(job, RULE_NONE, 0, EINVAL, "a request in more than %u parts", IOV_PARTS_MAX);
     else if (!iov_length(request->writable, request->nwritable))
-        refuse(job, 0, EINVAL, "no room for the status byte");
+        refuse(job, RULE_STATUS_ROOM, 0, EINVAL, "no room for the status byte");
     else
         return true;
     return false;
@@ -240,6 +230,8 @@ void device_submit(struct ice_attachment *attachment, struct ice_request *reques
         iov_scatter(request->writable, request->nwritable, job.data_in, &status, 1);
         written = status == VIRTIO_BLK_S_OK && job.filled ? job.data_in + 1 : 1;
     }
+    if (why.err)
+        report_violation(attachment, job.broken, why.text);
     request->done(request, written, why.err ? &why : NULL);
     attachment_leave(attachment);
 }

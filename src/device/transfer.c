@@ -16,7 +16,19 @@ struct crypto {
     unsigned slot; /* physical */
     uint32_t data_unit;
     struct dun dun;
+    size_t to_wrap; /* bytes after which the DUN starts over at 0; SIZE_MAX: it does not */
 };
+
+uint8_t check_blocks(struct job *job, uint64_t sector, uint64_t sectors)
+{
+    uint32_t block = job->function->block_size;
+
+    if ((sector | sectors) & (block / SECTOR_SIZE - 1))
+        return refuse(job, RULE_IO_BLOCK, VIRTIO_BLK_S_IOERR, EINVAL,
+                      "sector %llu + %llu is no multiple of the logical block of %u bytes",
+                      (unsigned long long)sector, (unsigned long long)sectors, block);
+    return VIRTIO_BLK_S_OK;
+}
 
 static uint8_t check_range(struct job *job, size_t len)
 {
@@ -24,46 +36,98 @@ static uint8_t check_range(struct job *job, size_t len)
     uint64_t sectors = job->function->sectors;
 
     if (!len || len % SECTOR_SIZE)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL,
+        return refuse(job, RULE_IO_LENGTH, VIRTIO_BLK_S_IOERR, EINVAL,
                       "%zu bytes of data are not a multiple of %u above 0", len, SECTOR_SIZE);
     if (len > REQUEST_MAX)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL, "%zu bytes of data are more than %u", len,
-                      REQUEST_MAX);
+        return refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, EINVAL,
+                      "%zu bytes of data are more than %u", len, REQUEST_MAX);
     if (command->sector >= sectors || len / SECTOR_SIZE > sectors - command->sector)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EIO,
+        return refuse(job, RULE_IO_RANGE, VIRTIO_BLK_S_IOERR, EIO,
                       "sector %llu + %zu is past the end of %s (%llu sectors)",
                       (unsigned long long)command->sector, len / SECTOR_SIZE, job->function->name,
                       (unsigned long long)sectors);
-    return VIRTIO_BLK_S_OK;
+    return check_blocks(job, command->sector, len / SECTOR_SIZE);
 }
 
 static uint8_t refuse_slot(struct job *job)
 {
     const struct ice_function *function = job->function;
 
-    return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL, "slot %u is outside %s's window %u..%u",
-                  job->command.slot, function->name, function->first_slot,
-                  function->first_slot + function->slots - 1);
+    return refuse(job, RULE_SLOT_WINDOW, VIRTIO_BLK_S_IOERR, EINVAL,
+                  "slot %u is outside %s's window %u..%u", job->command.slot, function->name,
+                  function->first_wire_slot, function->first_wire_slot + function->slots - 1);
+}
+
+static uint8_t refuse_dun(struct job *job, size_t unit, unsigned bits)
+{
+    return refuse(job, RULE_DUN_OVERFLOW, VIRTIO_BLK_S_IOERR, EOVERFLOW,
+                  "the DUN of data unit %zu overflows %u bits", unit, bits);
+}
+
+/* Where the DUN of one of `units` does not fit: what the function's policy makes of it. */
+static uint8_t overflow(struct job *job, struct crypto *crypto, size_t units, unsigned bits)
+{
+    switch (job->function->on_overflow) {
+    case OVERFLOW_REJECT:
+        return refuse_dun(job, units - 1, bits);
+    case OVERFLOW_WRAP:
+        if (!dun_fits(&crypto->dun, bits))
+            return refuse_dun(job, 0, bits);
+        break;
+    case OVERFLOW_TRUNCATE:
+        dun_mask(&crypto->dun, bits);
+        break;
+    }
+    crypto->to_wrap = dun_left(&crypto->dun, bits, units) * crypto->data_unit;
+    return VIRTIO_BLK_S_OK;
+}
+
+/* DUNs are as wide as the function has them, but no wider than what the cipher tells apart. */
+static uint8_t check_dun(struct job *job, struct crypto *crypto, size_t units)
+{
+    unsigned bits = (unsigned)min_u64(job->function->dun_bits, job->seen.key.iv_bits);
+    struct dun last = crypto->dun;
+
+    crypto->to_wrap = SIZE_MAX;
+    if (!dun_add(&last, units - 1) || !dun_fits(&last, bits))
+        return overflow(job, crypto, units, bits);
+    return VIRTIO_BLK_S_OK;
+}
+
+static bool is_stale(const struct job *job)
+{
+    return atomic_load(&job->attachment->generation) != engine_generation(job->function->engine);
+}
+
+static uint8_t refuse_stale(struct job *job)
+{
+    return refuse(job, RULE_GENERATION, VIRTIO_BLK_S_IOERR, ESTALE,
+                  "the engine was reset and the driver has not acknowledged it");
 }
 
 /* What can be wrong once the slot's key is known. */
-static uint8_t check_crypto(struct job *job, const struct crypto *crypto, size_t len)
+static uint8_t check_crypto(struct job *job, struct crypto *crypto, size_t len)
 {
-    struct engine *engine = job->function->engine;
-    struct dun last = crypto->dun;
-
-    if (atomic_load(&job->attachment->generation) != engine_generation(engine))
-        return refuse(job, VIRTIO_BLK_S_IOERR, ESTALE,
-                      "the engine was reset and the driver has not acknowledged it");
+    if (is_stale(job))
+        return refuse_stale(job);
     if (len % crypto->data_unit)
-        return refuse(job, VIRTIO_BLK_S_IOERR, EINVAL,
+        return refuse(job, RULE_UNIT_LENGTH, VIRTIO_BLK_S_IOERR, EINVAL,
                       "%zu bytes of data are not a multiple of the data unit of %u", len,
                       crypto->data_unit);
-    if (!dun_add(&last, len / crypto->data_unit - 1) || !dun_fits(&last, engine_dun_bits(engine)))
-        return refuse(job, VIRTIO_BLK_S_IOERR, EOVERFLOW,
-                      "the DUN of data unit %zu overflows %u bits", len / crypto->data_unit - 1,
-                      engine_dun_bits(engine));
-    return VIRTIO_BLK_S_OK;
+    return check_dun(job, crypto, len / crypto->data_unit);
+}
+
+/* A caller in the process that expects a certain key is no driver that breaks a rule. */
+static uint8_t refuse_key(struct job *job)
+{
+    unsigned slot = job->command.slot;
+
+    if (job->request->expect == EXPECT_ANY && is_stale(job))
+        return refuse_stale(job);
+    if (job->request->expect == EXPECT_ANY)
+        return refuse(job, RULE_SLOT_EMPTY, VIRTIO_BLK_S_IOERR, ENOKEY, "slot %u is empty", slot);
+    return refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, ENOKEY,
+                  "slot %u no longer has the key that was expected", slot);
 }
 
 /*
@@ -80,10 +144,7 @@ static uint8_t take_slot(struct job *job, struct crypto *crypto, size_t len)
     crypto->dun = job->command.dun;
     job->seen.slot = crypto->slot;
     if (engine_get(engine, crypto->slot, job->request->expect, &job->seen.key))
-        return job->request->expect == EXPECT_ANY
-                   ? refuse(job, VIRTIO_BLK_S_IOERR, ENOKEY, "slot %u is empty", job->command.slot)
-                   : refuse(job, VIRTIO_BLK_S_IOERR, ENOKEY,
-                            "slot %u no longer has the key that was expected", job->command.slot);
+        return refuse_key(job);
     crypto->data_unit = job->seen.key.data_unit;
     status = check_crypto(job, crypto, len);
     if (status != VIRTIO_BLK_S_OK)
@@ -93,7 +154,10 @@ static uint8_t take_slot(struct job *job, struct crypto *crypto, size_t len)
 
 typedef int cipher_function(struct cipher *, struct dun, const void *, void *, size_t);
 
-/* The longest run of whole data units at the front of the list; 0 when a unit is in two parts. */
+/*
+ * The longest run of whole data units at the front of the list, of `len` bytes at most; 0 when a
+ * unit is in two parts.
+ */
 static size_t whole_units(const struct iovec *iov, size_t len, uint32_t data_unit)
 {
     size_t run = min_u64(iov->iov_len, len);
@@ -101,32 +165,42 @@ static size_t whole_units(const struct iovec *iov, size_t len, uint32_t data_uni
     return run - run % data_unit;
 }
 
+/* Counts on; from the last DUN to 0. No run goes past it, as ciphers count by themselves. */
+static void advance_dun(struct crypto *at, size_t run)
+{
+    dun_add(&at->dun, run / at->data_unit);
+    at->to_wrap -= run;
+    if (!at->to_wrap) {
+        at->dun = dun_from_u64(0);
+        at->to_wrap = SIZE_MAX;
+    }
+}
+
 /*
  * Encrypts `len` bytes of the list into `to`, or decrypts `to` into the list. A data unit in
  * several parts goes through its place in `to`.
  */
-static int crypt_list(struct cipher *cipher, const struct crypto *crypto, bool encrypt,
-                      struct iovec *iov, unsigned n, uint8_t *to, size_t len)
+static int crypt_list(struct cipher *cipher, struct crypto crypto, bool encrypt, struct iovec *iov,
+                      unsigned n, uint8_t *to, size_t len)
 {
-    struct dun dun = crypto->dun;
     unsigned at = iov_advance(iov, n, 0);
     int r = 0;
 
     for (size_t run; len && !r; len -= run, to += run) {
-        run = whole_units(&iov[at], len, crypto->data_unit);
+        run = whole_units(&iov[at], min_u64(len, crypto.to_wrap), crypto.data_unit);
         if (run && encrypt) {
-            r = cipher_encrypt(cipher, dun, iov[at].iov_base, to, run);
+            r = cipher_encrypt(cipher, crypto.dun, iov[at].iov_base, to, run);
         } else if (run) {
-            r = cipher_decrypt(cipher, dun, to, iov[at].iov_base, run);
-        } else if (run = crypto->data_unit, encrypt) {
+            r = cipher_decrypt(cipher, crypto.dun, to, iov[at].iov_base, run);
+        } else if (run = crypto.data_unit, encrypt) {
             iov_gather(iov + at, n - at, 0, to, run);
-            r = cipher_encrypt(cipher, dun, to, to, run);
+            r = cipher_encrypt(cipher, crypto.dun, to, to, run);
         } else {
-            r = cipher_decrypt(cipher, dun, to, to, run);
+            r = cipher_decrypt(cipher, crypto.dun, to, to, run);
             iov_scatter(iov + at, n - at, 0, to, run);
         }
         at += iov_advance(iov + at, n - at, run);
-        dun_add(&dun, run / crypto->data_unit);
+        advance_dun(&crypto, run);
     }
     return r;
 }
@@ -136,10 +210,11 @@ static uint8_t crypt_data(struct job *job, const struct crypto *crypto, struct i
 {
     struct engine *engine = job->function->engine;
     struct cipher *cipher = engine_borrow(engine, crypto->slot);
-    int r = crypt_list(cipher, crypto, job->command.kind == COMMAND_WRITE, iov, n, buffer, len);
+    int r = crypt_list(cipher, *crypto, job->command.kind == COMMAND_WRITE, iov, n, buffer, len);
 
     engine_return(engine, crypto->slot, cipher);
-    return r ? refuse(job, VIRTIO_BLK_S_IOERR, EIO, "the cipher failed") : VIRTIO_BLK_S_OK;
+    return r ? refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, EIO, "the cipher failed")
+             : VIRTIO_BLK_S_OK;
 }
 
 static uint8_t store_transfer(struct job *job, struct iovec *iov, unsigned n)
@@ -160,7 +235,8 @@ static uint8_t run_tagged(struct job *job, struct iovec *data, unsigned n, size_
     uint8_t status;
 
     if (!buffer)
-        return refuse(job, VIRTIO_BLK_S_IOERR, ENOMEM, "no memory for the private buffer");
+        return refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, ENOMEM,
+                      "no memory for the private buffer");
     status = take_slot(job, &crypto, len);
     if (status != VIRTIO_BLK_S_OK)
         return status;

@@ -35,7 +35,26 @@ struct channel {
     const struct dialect *dialect;
     uint64_t features; /* negotiated */
     uint64_t capacity; /* sectors */
+    uint16_t control_queue;
 };
+
+/* The queue that a command of this kind goes to. */
+static inline uint16_t channel_queue(const struct channel *channel, enum command_kind kind)
+{
+    return channel->dialect->on_control_queue(kind) ? channel->control_queue : 0;
+}
+
+/* Whether inline crypto is negotiated: capabilities, tagged I/O. */
+static inline bool channel_has_crypto(const struct channel *channel)
+{
+    return !(channel->dialect->features & ~channel->features);
+}
+
+/* Whether it takes key commands too. */
+static inline bool channel_has_key_commands(const struct channel *channel)
+{
+    return channel_has_crypto(channel) && !(channel->dialect->own_features & ~channel->features);
+}
 
 static inline void channel_submit(struct channel *channel, struct ice_request *request)
 {

@@ -3,14 +3,16 @@
 #include "describe.h"
 #include "base/algorithm.h"
 #include "base/bytes.h"
-#include "virtio/ice.h"
+#include "virtio/inline.h"
 #include "virtio/virtio.h"
 #include <stdio.h>
 
-static const struct {
+struct feature {
     uint8_t bit;
     const char *name;
-} features[] = {
+};
+
+static const struct feature common[] = {
     {VIRTIO_BLK_F_SIZE_MAX, "VIRTIO_BLK_F_SIZE_MAX"},
     {VIRTIO_BLK_F_SEG_MAX, "VIRTIO_BLK_F_SEG_MAX"},
     {VIRTIO_BLK_F_GEOMETRY, "VIRTIO_BLK_F_GEOMETRY"},
@@ -25,25 +27,43 @@ static const struct {
     {VIRTIO_BLK_F_LIFETIME, "VIRTIO_BLK_F_LIFETIME"},
     {VIRTIO_BLK_F_SECURE_ERASE, "VIRTIO_BLK_F_SECURE_ERASE"},
     {VIRTIO_BLK_F_ZONED, "VIRTIO_BLK_F_ZONED"},
-    {VIRTIO_BLK_F_ICE, "VIRTIO_BLK_F_ICE"},
     {VIRTIO_F_VERSION_1, "VIRTIO_F_VERSION_1"},
-    {VIRTIO_BLK_F_ICE_KEY_OPS, "VIRTIO_BLK_F_ICE_KEY_OPS"},
 };
 
-const char *feature_name(unsigned bit)
+/* Bit 22 has two meanings. */
+static const struct feature of_ice[] = {
+    {VIRTIO_BLK_F_ICE, "VIRTIO_BLK_F_ICE"},
+    {VIRTIO_BLK_F_ICE_KEY_OPS, "VIRTIO_BLK_F_ICE_KEY_OPS"},
+};
+static const struct feature of_inline[] = {
+    {VIRTIO_BLK_F_CTRL_VQ, "VIRTIO_BLK_F_CTRL_VQ"},
+    {VIRTIO_BLK_F_INLINE_ENCRYPTION, "VIRTIO_BLK_F_INLINE_ENCRYPTION"},
+};
+
+static const char *find_name(const struct feature *table, size_t n, unsigned bit)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(features); i++)
-        if (features[i].bit == bit)
-            return features[i].name;
+    for (size_t i = 0; i < n; i++)
+        if (table[i].bit == bit)
+            return table[i].name;
     return NULL;
 }
 
+const char *feature_name(const struct dialect *dialect, unsigned bit)
+{
+    if (!((dialect->features | dialect->own_features) & VIRTIO_FEATURE(bit)))
+        return find_name(common, ARRAY_SIZE(common), bit);
+    if (dialect == &dialect_inline)
+        return find_name(of_inline, ARRAY_SIZE(of_inline), bit);
+    return find_name(of_ice, ARRAY_SIZE(of_ice), bit);
+}
+
 /* Bits without a name go by "bit N", so that none is lost. */
-static void describe_features(struct json *json, const char *key, uint64_t bits)
+static void describe_features(struct json *json, const char *key, const struct dialect *dialect,
+                              uint64_t bits)
 {
     json_array_open(json, key);
     for (unsigned bit = 0; bit < 64; bit++) {
-        const char *name = feature_name(bit);
+        const char *name = feature_name(dialect, bit);
         char number[sizeof("bit 63")];
 
         if (!(bits & VIRTIO_FEATURE(bit)))
@@ -82,7 +102,19 @@ void describe_capabilities(struct json *json, const char *key,
     json_array_close(json);
 }
 
-static void describe_config(struct json *json, const struct function_config *config)
+static void describe_key_types(struct json *json, unsigned types)
+{
+    json_array_open(json, "key_types");
+    if (types & ICE_KEY_TYPE_RAW)
+        json_string(json, NULL, "raw");
+    if (types & ICE_KEY_TYPE_WRAPPED)
+        json_string(json, NULL, "wrapped");
+    json_array_close(json);
+}
+
+/* `capabilities`: how many are known, whether the space has their number or not. */
+static void describe_config(struct json *json, const struct function_config *config,
+                            unsigned capabilities)
 {
     json_object_open(json, "config");
     json_hex(json, "capacity_sectors", config->capacity);
@@ -95,7 +127,12 @@ static void describe_config(struct json *json, const struct function_config *con
     json_number(json, "max_segments", config->max_segments);
     json_number(json, "slot_offset", config->slot_offset);
     json_number(json, "max_slots", config->max_slots);
-    json_number(json, "capability_num", config->capability_count);
+    json_number(json, "capability_num",
+                config->capability_count ? config->capability_count : capabilities);
+    if (config->dun_bytes)
+        json_number(json, "dun_bytes", config->dun_bytes);
+    if (config->key_types)
+        describe_key_types(json, config->key_types);
     json_object_close(json);
 }
 
@@ -103,13 +140,13 @@ void describe_info(struct json *json, const char *key, const struct description 
 {
     json_object_open(json, key);
     json_string(json, "function", description->function);
-    json_string(json, "dialect", description->dialect);
+    json_string(json, "dialect", description->dialect->name);
     json_hex(json, "size", description->config.capacity << 9);
     json_hex(json, "features_offered", description->offered);
     json_hex(json, "features_negotiated", description->negotiated);
-    describe_features(json, "features", description->negotiated);
+    describe_features(json, "features", description->dialect, description->negotiated);
     json_number(json, "status", description->status);
-    describe_config(json, &description->config);
+    describe_config(json, &description->config, description->capability_count);
     describe_capabilities(json, "capabilities", description->capabilities,
                           description->capability_count);
     json_object_close(json);

@@ -12,7 +12,7 @@
 /* What a driver can learn. `capabilities` as the device answered. */
 struct description {
     const char *function;
-    const char *dialect;
+    const struct dialect *dialect;
     uint64_t offered, negotiated;
     uint8_t status;
     struct function_config config;
@@ -20,8 +20,8 @@ struct description {
     unsigned capability_count;
 };
 
-/* The name of a feature bit ("VIRTIO_BLK_F_ICE"), or NULL. */
-const char *feature_name(unsigned bit);
+/* The name of a feature bit in a dialect ("VIRTIO_BLK_F_ICE"), or NULL. */
+const char *feature_name(const struct dialect *dialect, unsigned bit);
 
 /* One object under `key`: the function's features, config and algorithms. */
 void describe_info(struct json *json, const char *key, const struct description *description);

@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The engine: an array of slots, a capability table, a generation. */
+/* The engine: an array of slots, a generation, and the secret of its wrapped keys. */
 #include "engine.h"
 #include "base/bytes.h"
+#include "base/secret.h"
 #include "base/units.h"
-#include "slot.h"
+#include "internal.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define ALL_DATA_UNITS (DATA_UNIT_MAX * 2 - DATA_UNIT_MIN) /* the sum of 512, 1024 … 65536 */
-
-struct engine {
-    unsigned slot_count;
-    unsigned contexts_per_slot;
-    _Atomic uint64_t generation;
-    struct slot slots[];
-};
 
 int engine_new(unsigned slots, struct engine **result, struct ice_why *why)
 {
@@ -26,6 +18,12 @@ int engine_new(unsigned slots, struct engine **result, struct ice_why *why)
     assert(slots >= 1 && slots <= SLOTS_MAX);
     if (!engine)
         return why_set(why, ENOMEM, "no memory for %u keyslots", slots);
+    engine->secret = secret_alloc(ENGINE_SECRET_BYTES);
+    if (!engine->secret) {
+        free(engine);
+        return secret_exhausted("the device secret", why);
+    }
+    secret_random(engine->secret, ENGINE_SECRET_BYTES);
     engine->slot_count = slots;
     engine->contexts_per_slot = cores < 1 ? 1 : (unsigned)min_u64((uint64_t)cores, CONTEXTS_MAX);
     engine->generation = 1;
@@ -41,25 +39,25 @@ void engine_free(struct engine *engine)
         return;
     for (unsigned i = 0; i < engine->slot_count; i++)
         slot_destroy(&engine->slots[i]);
+    secret_free(engine->secret);
     free(engine);
+}
+
+void engine_set_secret(struct engine *engine, const uint8_t secret[static ENGINE_SECRET_BYTES],
+                       uint64_t boot)
+{
+    memcpy(engine->secret, secret, ENGINE_SECRET_BYTES);
+    engine->boot = boot;
+}
+
+void engine_set_bitlocker_iv(struct engine *engine, bool from_dun)
+{
+    engine->bitlocker_iv_from_dun = from_dun;
 }
 
 unsigned engine_slots(const struct engine *engine)
 {
     return engine->slot_count;
-}
-
-uint32_t engine_data_units(const struct engine *engine, const struct algorithm *algorithm)
-{
-    (void)engine;
-    (void)algorithm;
-    return ALL_DATA_UNITS;
-}
-
-unsigned engine_dun_bits(const struct engine *engine)
-{
-    (void)engine;
-    return 64;
 }
 
 static struct slot *at(struct engine *engine, unsigned slot)
@@ -71,11 +69,23 @@ static struct slot *at(struct engine *engine, unsigned slot)
 int engine_program(struct engine *engine, unsigned slot, const struct engine_key *key,
                    uint64_t owner, struct slot_key *now, struct ice_why *why)
 {
-    if (!is_power_of_two(key->data_unit) ||
-        !(engine_data_units(engine, key->algorithm) & key->data_unit))
-        return why_set(why, EOPNOTSUPP, "%s with data units of %u bytes is not advertised",
-                       key->algorithm->name, key->data_unit);
-    return slot_program(at(engine, slot), engine->contexts_per_slot, key, owner, now, why);
+    struct slot_load load = {
+        .params = {key->algorithm, key->data_unit, engine->bitlocker_iv_from_dun},
+        .key = key->bytes,
+        .wrapped = key->wrapped_len != 0,
+        .owner = owner,
+    };
+    uint8_t *inline_key = NULL;
+    int r = 0;
+
+    if (load.wrapped) {
+        r = engine_unwrap(engine, key, &inline_key, why);
+        load.key = inline_key;
+    }
+    if (!r)
+        r = slot_program(at(engine, slot), engine->contexts_per_slot, &load, now, why);
+    secret_free(inline_key);
+    return r;
 }
 
 int engine_evict(struct engine *engine, unsigned slot, struct slot_key *was, struct ice_why *why)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The simulated hardware: physical keyslots, what they can do, and the cipher contexts behind them.
+ * The simulated hardware: physical keyslots, the cipher contexts behind them, and wrapped keys.
  * One engine serves all functions. Slot numbers here are physical; windows are the device's affair.
  *
  * A slot has an atomic state word: its program count (raised by each successful program, kept over
@@ -32,30 +32,40 @@ void engine_free(struct engine *engine);
 
 unsigned engine_slots(const struct engine *engine);
 
-/* The data unit sizes that the engine advertises for an algorithm, as a sum of sizes; 0: none. */
-uint32_t engine_data_units(const struct engine *engine, const struct algorithm *algorithm);
+/*
+ * Before the engine is used: what wrapped keys hang on, ENGINE_SECRET_BYTES in secret memory
+ * (copied into such), and the number of this boot. Long-term keys last as long as the secret,
+ * ephemeral ones as long as the boot. An engine that is not told has a random secret of its own.
+ */
+#define ENGINE_SECRET_BYTES 32
+void engine_set_secret(struct engine *engine, const uint8_t secret[static ENGINE_SECRET_BYTES],
+                       uint64_t boot);
 
-/* Data unit numbers are this wide; a range that does not fit is the device's to refuse. */
-unsigned engine_dun_bits(const struct engine *engine);
+/* Before the engine is used: BitLocker IVs from the DUN itself, and not from DUN x data unit. */
+void engine_set_bitlocker_iv(struct engine *engine, bool from_dun);
 
 /* What a slot holds, as far as people may know. */
 struct slot_key {
     uint32_t data_unit;
     uint64_t program_count;
     uint8_t fingerprint[FINGERPRINT_BYTES];
+    uint16_t iv_bits; /* of the algorithm: DUNs above say nothing to it */
 };
 
 struct engine_key {
     const struct algorithm *algorithm;
     uint32_t data_unit;   /* bytes */
-    const uint8_t *bytes; /* algorithm->key_bytes bytes, in secret memory */
+    const uint8_t *bytes; /* in secret memory: algorithm->key_bytes of them, or a wrapped key */
+    size_t wrapped_len;   /* not 0: `bytes` is an ephemeral wrapped key of this length */
 };
 
 /*
  * Programs `slot` (below engine_slots), replacing the key of an idle one. `owner` says who did it,
  * for engine_clear; 0: nobody in particular. All or nothing: on failure the slot is as it
- * was. `now` (may be NULL) is what the slot holds then. 0; -EBUSY with requests in flight;
- * -EOPNOTSUPP: the triple is not advertised; -EINVAL: weak key; -ENOMEM.
+ * was. `now` (may be NULL) is what the slot holds then. Whether the triple is one that the function
+ * advertises, the caller has checked. 0; -EBUSY with requests in flight; -EINVAL: weak key, or a
+ * wrapped one for another algorithm than aes-256-xts; -EBADMSG: no ephemeral key of this boot;
+ * -ENOMEM.
  */
 int engine_program(struct engine *engine, unsigned slot, const struct engine_key *key,
                    uint64_t owner, struct slot_key *now, struct ice_why *why);
@@ -81,8 +91,33 @@ void engine_clear(struct engine *engine, unsigned first, unsigned n, uint64_t ow
 uint64_t engine_reset(struct engine *engine);
 uint64_t engine_generation(const struct engine *engine);
 
+/* ---- hardware-wrapped keys ---- */
+
+/* A wrapped key is at most this long (Linux: BLK_CRYPTO_MAX_HW_WRAPPED_KEY_SIZE). */
+#define WRAPPED_KEY_MAX  128
+#define MASTER_KEY_BYTES 32 /* what is wrapped: the AES-256-CMAC key of the KDF */
+
+struct wrapped_key {
+    uint8_t bytes[WRAPPED_KEY_MAX];
+    size_t len;
+};
+
+/*
+ * A new long-term key; one from `raw` (MASTER_KEY_BYTES, else -EINVAL); the ephemeral form of a
+ * long-term key; the software secret of an ephemeral key, into 32 bytes of secret memory. 0;
+ * -EBADMSG: not such a key of this engine (of this boot), or changed, or cut; -ENOMEM.
+ */
+int engine_key_generate(struct engine *engine, struct wrapped_key *key, struct ice_why *why);
+int engine_key_import(struct engine *engine, const uint8_t *raw, size_t len,
+                      struct wrapped_key *key, struct ice_why *why);
+int engine_key_prepare(struct engine *engine, const uint8_t *long_term, size_t len,
+                       struct wrapped_key *ephemeral, struct ice_why *why);
+int engine_key_derive(struct engine *engine, const uint8_t *ephemeral, size_t len,
+                      uint8_t secret[static 32], struct ice_why *why);
+
 struct slot_info {
     bool programmed;
+    bool wrapped; /* it came as a wrapped key */
     const struct algorithm *algorithm;
     uint32_t data_unit;
     uint64_t program_count;

@@ -141,17 +141,18 @@ static void empty(struct slot *slot)
     memset(slot->contexts, 0, sizeof(slot->contexts));
     slot->context_count = 0;
     slot->algorithm = NULL;
+    slot->wrapped = false;
     slot->key = (struct slot_key){.program_count = program_count(slot)};
     slot->owner = 0;
     atomic_store(&slot->free_contexts, 0);
     disown(slot, program_count(slot), false);
 }
 
-static int open_contexts(struct cipher **contexts, unsigned n, const struct engine_key *key,
+static int open_contexts(struct cipher **contexts, unsigned n, const struct slot_load *load,
                          struct ice_why *why)
 {
     for (unsigned i = 0; i < n; i++) {
-        int r = cipher_open(key->algorithm, key->data_unit, key->bytes, &contexts[i], why);
+        int r = cipher_open(&load->params, load->key, &contexts[i], why);
         if (r) {
             close_contexts(contexts, i);
             return r;
@@ -160,16 +161,28 @@ static int open_contexts(struct cipher **contexts, unsigned n, const struct engi
     return 0;
 }
 
+/* The slot is owned, and its contexts are those of `load`. */
+static void describe_key(struct slot *slot, const struct slot_load *load)
+{
+    slot->algorithm = load->params.algorithm;
+    slot->wrapped = load->wrapped;
+    slot->owner = load->owner;
+    slot->key.data_unit = load->params.data_unit;
+    slot->key.iv_bits = (uint16_t)cipher_iv_bits(&load->params);
+    slot->key.program_count = program_count(slot) + 1;
+    cipher_fingerprint(load->key, load->params.algorithm->key_bytes, slot->key.fingerprint);
+}
+
 /* The new contexts are ready before the slot is touched: a failure leaves the old key. */
-int slot_program(struct slot *slot, unsigned context_count, const struct engine_key *key,
-                 uint64_t owner, struct slot_key *now, struct ice_why *why)
+int slot_program(struct slot *slot, unsigned context_count, const struct slot_load *load,
+                 struct slot_key *now, struct ice_why *why)
 {
     struct cipher *fresh[CONTEXTS_MAX] = {NULL}, *old[CONTEXTS_MAX];
     unsigned old_count;
     int r;
 
     assert(context_count && context_count <= CONTEXTS_MAX);
-    r = open_contexts(fresh, context_count, key, why);
+    r = open_contexts(fresh, context_count, load, why);
     if (r)
         return r;
     pthread_mutex_lock(&slot->lock);
@@ -183,11 +196,7 @@ int slot_program(struct slot *slot, unsigned context_count, const struct engine_
     memcpy(old, slot->contexts, sizeof(old));
     memcpy(slot->contexts, fresh, sizeof(fresh));
     slot->context_count = context_count;
-    slot->algorithm = key->algorithm;
-    slot->key.data_unit = key->data_unit;
-    slot->key.program_count = program_count(slot) + 1;
-    slot->owner = owner;
-    cipher_fingerprint(key->bytes, key->algorithm->key_bytes, slot->key.fingerprint);
+    describe_key(slot, load);
     atomic_store(&slot->free_contexts, (UINT32_C(1) << context_count) - 1);
     if (now)
         *now = slot->key;
@@ -239,6 +248,7 @@ void slot_describe(struct slot *slot, struct slot_info *info)
     word = atomic_load(&slot->word);
     *info = (struct slot_info){
         .programmed = slot->algorithm != NULL,
+        .wrapped = slot->wrapped,
         .algorithm = slot->algorithm,
         .data_unit = slot->key.data_unit,
         .program_count = word >> COUNT_SHIFT,

@@ -28,6 +28,7 @@ struct slot {
 
     uint64_t owner;
     const struct algorithm *algorithm;
+    bool wrapped; /* the key came as a wrapped one */
     struct slot_key key;
     unsigned context_count;
     struct cipher *contexts[CONTEXTS_MAX];
@@ -36,12 +37,20 @@ struct slot {
     _Atomic uint32_t borrowers;     /* threads that wait for one */
 };
 
+/* What a slot is programmed with. */
+struct slot_load {
+    struct cipher_params params;
+    const uint8_t *key; /* as the cipher gets it, in secret memory */
+    bool wrapped;       /* it came as a wrapped one */
+    uint64_t owner;
+};
+
 void slot_init(struct slot *slot);
 void slot_destroy(struct slot *slot);
 
 /* The engine.h functions of the same name, for one slot. */
-int slot_program(struct slot *slot, unsigned context_count, const struct engine_key *key,
-                 uint64_t owner, struct slot_key *now, struct ice_why *why);
+int slot_program(struct slot *slot, unsigned context_count, const struct slot_load *load,
+                 struct slot_key *now, struct ice_why *why);
 int slot_evict(struct slot *slot, struct slot_key *was, struct ice_why *why);
 void slot_clear(struct slot *slot, uint64_t owner);
 void slot_describe(struct slot *slot, struct slot_info *info);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A writer whose buffer is made large enough before each item. */
+#include "base/secret.h"
 #include "frame.h"
 
 #include <inttypes.h>
@@ -10,24 +11,30 @@
 #define CAPACITY_MIN  512u
 #define ITEM_HEAD_MAX 9u
 
+/* Makes the capacity at least `need`. False: no memory. */
+static bool grow(struct document *document, size_t need)
+{
+    size_t capacity = need * 2 > CAPACITY_MIN ? need * 2 : CAPACITY_MIN;
+    uint8_t *bytes;
+
+    if (document->failed || need <= document->capacity)
+        return !document->failed;
+    bytes = document->secret ? secret_realloc(document->bytes, capacity)
+                             : realloc(document->bytes, capacity);
+    if (!bytes) {
+        document->failed = true;
+        return false;
+    }
+    document->bytes = bytes;
+    document->capacity = capacity;
+    return true;
+}
+
 /* A writer with room for an item of `len` bytes beside its head; false when memory is short. */
 static bool open_item(struct document *document, size_t len, struct writer *writer)
 {
-    size_t need = document->len + ITEM_HEAD_MAX + len;
-
-    if (document->failed)
+    if (!grow(document, document->len + ITEM_HEAD_MAX + len))
         return false;
-    if (need > document->capacity) {
-        size_t capacity = need * 2 > CAPACITY_MIN ? need * 2 : CAPACITY_MIN;
-        uint8_t *bytes = realloc(document->bytes, capacity);
-
-        if (!bytes) {
-            document->failed = true;
-            return false;
-        }
-        document->bytes = bytes;
-        document->capacity = capacity;
-    }
     *writer = (struct writer){document->bytes + document->len, document->bytes + document->capacity,
                               false};
     return true;
@@ -106,8 +113,52 @@ void document_null(struct document *document)
     }
 }
 
+static void make_secret(struct document *document)
+{
+    uint8_t *bytes;
+
+    if (document->failed || document->secret)
+        return;
+    bytes = secret_alloc(document->capacity);
+    if (!bytes) {
+        document->failed = true;
+        return;
+    }
+    if (document->len)
+        memcpy(bytes, document->bytes, document->len);
+    free(document->bytes);
+    document->bytes = bytes;
+    document->secret = true;
+}
+
+void document_bytes(struct document *document, const void *bytes, size_t len)
+{
+    struct writer writer;
+
+    make_secret(document);
+    if (open_item(document, len, &writer)) {
+        write_bytes(&writer, bytes, len);
+        close_item(document, &writer);
+    }
+}
+
+void document_append(struct document *document, const struct document *part)
+{
+    if (part->failed)
+        document->failed = true;
+    if (part->secret)
+        make_secret(document);
+    if (!grow(document, document->len + part->len) || !part->len)
+        return;
+    memcpy(document->bytes + document->len, part->bytes, part->len);
+    document->len += part->len;
+}
+
 void document_free(struct document *document)
 {
-    free(document->bytes);
+    if (document->secret)
+        secret_free(document->bytes);
+    else
+        free(document->bytes);
     *document = (struct document){0};
 }

@@ -135,11 +135,13 @@ void write_why(struct writer *writer, const struct ice_why *why);
 
 /*
  * A growing CBOR document, for control replies of any length. All zeros is an empty one. The server
- * fills one; a client or status.json prints it.
+ * fills one; a client or status.json prints it. Byte strings are key bytes, as nothing else needs
+ * them: with the first one a document moves to secret memory.
  */
 struct document {
     uint8_t *bytes;
     size_t len, capacity;
+    bool secret; /* `bytes` is secret memory */
     bool failed; /* out of memory: later calls do nothing */
 };
 
@@ -150,6 +152,10 @@ void document_array(struct document *document, size_t elements);
 void document_map(struct document *document, size_t pairs);
 void document_bool(struct document *document, bool value);
 void document_null(struct document *document);
+void document_bytes(struct document *document, const void *bytes, size_t len);
+/* The items of `part`; one that failed fails this too. */
+void document_append(struct document *document, const struct document *part);
+/* Wipes it if it is secret. */
 void document_free(struct document *document);
 
 struct json;

@@ -55,14 +55,17 @@ enum message {
      * key by key; an unknown function is ENOENT, a missing key EINVAL
      */
     /*
-     * {} -> [{"name": text, "dialect": text, "sectors": text "0x…", "slots": {"first": uint,
-     * "count": uint}}…], perhaps with more keys
+     * {} -> [{"name": text, "dialect": text, "strict": bool, "addressing": "physical" or "virtual",
+     * "slots": {"first": uint, "count": uint} (physical), "first_sector": text "0x…", "sectors":
+     * text "0x…", "image": text or null (one of its own), "read_only": bool, "key_types": [text…],
+     * "clients": uint}…], perhaps with more keys
      */
     MESSAGE_FUNCTION_LIST = 32,
     /*
      * {"function": text} -> [{"slot": uint as on the wire, "programmed": bool, "alg": text or null,
-     * "data_unit": uint or null (bytes), "key_type": "raw" or null, "fingerprint": text or null,
-     * "owner": text or null, "in_flight": uint}…]: all slots of the function, in order
+     * "data_unit": uint or null (bytes), "key_type": "raw", "wrapped" or null, "fingerprint": text
+     * or null, "owner": text or null, "in_flight": uint, "physical": uint}…]: all slots of the
+     * function, in order
      */
     MESSAGE_SLOT_LIST = 33,
     /*
@@ -71,6 +74,25 @@ enum message {
     MESSAGE_RESET = 34,
     /* {"function": text} -> a map of counters, perhaps with maps of counters in it */
     MESSAGE_STATS = 35,
+    /* {"function": text, as icesim's --function takes it} -> its entry of FUNCTION_LIST */
+    MESSAGE_FUNCTION_ADD = 36,
+    /* {"function": text} -> {}. Its clients are cut off; EBUSY while a file of it is open. */
+    MESSAGE_FUNCTION_REMOVE = 37,
+    /*
+     * The drafts' out-of-band key path, a secure monitor that the function's VM calls. Slots are
+     * physical. {"function": text, "slot": uint, "alg": text, "data_unit": uint, "key_type": "raw"
+     * or "wrapped", "key": bytes} -> {"fingerprint": text}
+     */
+    MESSAGE_SLOT_PROGRAM = 38,
+    MESSAGE_SLOT_EVICT = 39, /* {"function": text, "slot": uint} -> {} */
+    /*
+     * {"function": text} or, but for generate, {"function": text, "key": bytes} -> {"key": bytes}:
+     * the long-term key, the long-term key, the ephemeral key, the software secret
+     */
+    MESSAGE_KEY_GENERATE = 40,
+    MESSAGE_KEY_IMPORT = 41,
+    MESSAGE_KEY_PREPARE = 42,
+    MESSAGE_KEY_DERIVE = 43,
 };
 
 /* Third element of an EVENT; the numbers of enum attachment_event. */

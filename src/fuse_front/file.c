@@ -29,9 +29,9 @@ uint64_t open_file_size(const struct open_file *file)
 static void reply_failure(fuse_req_t req, const struct open_file *file, const char *verb, int err,
                           const struct ice_why *why)
 {
-    char path[32];
+    char path[PATH_ROOM];
 
-    tree_path(file->ino, path);
+    file_path(fuse_req_userdata(req), file, path);
     log_line(err == ENOKEY || err == ENOSPC ? LOG_DEBUG : LOG_WARNING, "%s %s: %s", verb, path,
              why->text);
     fuse_reply_err(req, err);
@@ -39,23 +39,38 @@ static void reply_failure(fuse_req_t req, const struct open_file *file, const ch
 
 /* ---- open and release ---- */
 
-/* 0 or an errno. */
+static int fill_status(struct fuse_front *front, struct open_file *file, int flags)
+{
+    if ((flags & O_ACCMODE) != O_RDONLY)
+        return EACCES;
+    file->text = front->ops.status(file->function->user);
+    file->text_len = file->text ? strlen(file->text) : 0;
+    return file->text ? 0 : ENOMEM;
+}
+
+static int fill_slot(struct fuse_front *front, struct open_file *file, unsigned slot, int flags)
+{
+    if (!slot_file(front, file->function, slot, &file->file))
+        return ENOENT;
+    return file->function->read_only && (flags & O_ACCMODE) != O_RDONLY ? EROFS : 0;
+}
+
+/* While looking at functions. 0 or an errno. */
 static int fill(struct fuse_front *front, struct open_file *file, int flags)
 {
-    switch (file->ino) {
-    case INO_RAW:
-        front->ops.raw_file(front->user, &file->file);
+    unsigned id = id_of(file->ino), place = place_of(file->ino);
+
+    file->function = id ? functions_find(front, id) : NULL;
+    if (id && !file->function)
+        return ENOENT;
+    switch (place) {
+    case PLACE_RAW:
+        file->file = id ? file->function->raw : front->raw;
         return 0;
-    case INO_STATUS:
-        if ((flags & O_ACCMODE) != O_RDONLY)
-            return EACCES;
-        file->text = front->ops.status(front->user);
-        file->text_len = file->text ? strlen(file->text) : 0;
-        return file->text ? 0 : ENOMEM;
+    case PLACE_STATUS:
+        return fill_status(front, file, flags);
     default:
-        return front->ops.slot_file(front->user, (unsigned)(file->ino - INO_SLOT_0), &file->file)
-                   ? 0
-                   : ENOENT;
+        return fill_slot(front, file, slot_at(place), flags);
     }
 }
 
@@ -80,10 +95,12 @@ void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
     if (file) {
         file->ino = ino;
+        functions_look(front);
         err = fill(front, file, fi->flags);
+        if (!err && !open_files_add(front, file))
+            err = ENOENT;
+        functions_done(front);
     }
-    if (!err && !open_files_add(front, file))
-        err = ENOENT;
     if (err) {
         if (file)
             free(file->text);
@@ -177,7 +194,8 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_
     struct ice_why why;
     int err = 0;
 
-    if (ino != INO_RAW || (!punch && (mode & ~FALLOC_FL_KEEP_SIZE) != FALLOC_FL_ZERO_RANGE)) {
+    if (place_of(ino) != PLACE_RAW ||
+        (!punch && (mode & ~FALLOC_FL_KEEP_SIZE) != FALLOC_FL_ZERO_RANGE)) {
         fuse_reply_err(req, EOPNOTSUPP);
         return;
     }

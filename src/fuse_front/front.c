@@ -195,6 +195,39 @@ static void free_workers(struct fuse_front *front)
 
 /* ---- start ---- */
 
+static void init_functions_lock(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attr;
+
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+}
+
+int fuse_front_new(const struct fuse_front_ops *ops, const struct byte_file *raw,
+                   struct fuse_front **result, struct ice_why *why)
+{
+    struct fuse_front *front = calloc(1, sizeof(*front));
+
+    if (!front)
+        return why_set(why, ENOMEM, "no memory for a mount");
+    front->ops = *ops;
+    front->raw = *raw;
+    clock_gettime(CLOCK_REALTIME, &front->started);
+    init_functions_lock(&front->functions_lock);
+    pthread_mutex_init(&front->lock, NULL);
+    sem_init(&front->turn, 0, 0);
+    front->closed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (front->closed_fd < 0) {
+        why_errno(why, errno, "cannot make an eventfd");
+        fuse_front_stop(front);
+        return -why->err;
+    }
+    *result = front;
+    return 0;
+}
+
 static int make_session(struct fuse_front *front, bool allow_root, struct ice_why *why)
 {
     char *argv[] = {(char *)"icesim", (char *)"-oallow_root", NULL};
@@ -231,8 +264,8 @@ static int connect_session(struct fuse_front *front, bool allow_root, struct ice
     return 0;
 }
 
-static int start(struct fuse_front *front, const char *mountpoint, bool allow_root,
-                 struct ice_why *why)
+int fuse_front_start(struct fuse_front *front, const char *mountpoint, bool allow_root,
+                     struct ice_why *why)
 {
     unsigned wanted = workers_wanted();
     int r = mountpoint_claim(mountpoint, &front->mountpoint, why);
@@ -244,29 +277,6 @@ static int start(struct fuse_front *front, const char *mountpoint, bool allow_ro
     if (!r)
         r = connect_session(front, allow_root, why);
     return r ? r : start_threads(front, wanted, why);
-}
-
-int fuse_front_start(const struct fuse_front_ops *ops, void *user, const char *mountpoint,
-                     bool allow_root, struct fuse_front **result, struct ice_why *why)
-{
-    struct fuse_front *front = calloc(1, sizeof(*front));
-    int r;
-
-    if (!front)
-        return why_set(why, ENOMEM, "no memory for a mount");
-    front->ops = *ops;
-    front->user = user;
-    clock_gettime(CLOCK_REALTIME, &front->started);
-    pthread_mutex_init(&front->lock, NULL);
-    sem_init(&front->turn, 0, 0);
-    front->closed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    r = front->closed_fd < 0 ? why_errno(why, errno, "cannot make an eventfd")
-                             : start(front, mountpoint, allow_root, why);
-    if (r)
-        fuse_front_stop(front);
-    else
-        *result = front;
-    return r;
 }
 
 /* ---- end ---- */
@@ -306,9 +316,11 @@ void fuse_front_stop(struct fuse_front *front)
     }
     open_files_free(front);
     free_workers(front);
-    close(front->closed_fd);
+    if (front->closed_fd >= 0)
+        close(front->closed_fd);
     sem_destroy(&front->turn);
     pthread_mutex_destroy(&front->lock);
+    pthread_rwlock_destroy(&front->functions_lock);
     free(front->mountpoint);
     free(front);
 }

@@ -10,6 +10,7 @@
 
 #include "fuse_front.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/stat.h>
@@ -23,13 +24,46 @@ struct fuse_session;
 struct fuse_file_info;
 struct fuse_lowlevel_ops;
 
-/* Inode numbers: the same for the life of the mount, as a slot comes and goes. */
-enum { INO_ROOT = 1, INO_RAW = 2, INO_STATUS = 3, INO_SLOTS = 4, INO_SLOT_0 = 16 };
+/*
+ * Inode numbers are of a function's id and a place in its folder, so that none ever means another
+ * function's file. Id 0 is the top's; its slot/N and status.json are the first function's, and so
+ * are their numbers.
+ */
+#define PLACE_BITS 12
+enum { PLACE_FOLDER = 1, PLACE_RAW, PLACE_STATUS, PLACE_SLOTS, PLACE_SLOT_0 = 16 };
+#define INO_TOP 1u
+
+#define SLOT_NONE UINT_MAX
+
+static inline uint64_t ino_of(unsigned id, unsigned place)
+{
+    return (uint64_t)id << PLACE_BITS | place;
+}
+
+static inline unsigned id_of(uint64_t ino)
+{
+    return (unsigned)(ino >> PLACE_BITS);
+}
+
+static inline unsigned place_of(uint64_t ino)
+{
+    return ino & ((1u << PLACE_BITS) - 1);
+}
+
+/* SLOT_NONE: there is none. */
+static inline unsigned slot_at(unsigned place)
+{
+    return place < PLACE_SLOT_0 ? SLOT_NONE : place - PLACE_SLOT_0;
+}
+
+/* A name in a function's folder, with the NUL. */
+#define PATH_ROOM (FUSE_FRONT_NAME_MAX + sizeof("/status.json"))
 
 /* One open of a file, by its fh. */
 struct open_file {
     struct open_file *next, *prev;
     uint64_t ino;
+    const struct fuse_front_function *function; /* of which it is; NULL: of none */
     struct byte_file
         file;   /* with the programming of its slot that it belongs to; not of status.json */
     char *text; /* of status.json, as it was at open */
@@ -45,7 +79,7 @@ struct loop_device {
 
 struct fuse_front {
     struct fuse_front_ops ops;
-    void *user;
+    struct byte_file raw;
     char *mountpoint; /* absolute */
     struct timespec started;
     struct fuse_session *session;
@@ -56,6 +90,10 @@ struct fuse_front {
     _Atomic unsigned readers, parked;   /* workers that wait for a request; for a turn to do so */
     sem_t turn;                         /* wakes a parked one */
     int closed_fd;                      /* an eventfd, raised when nothing is open after detach */
+
+    pthread_rwlock_t functions_lock; /* of the list; taken before `lock`, not on the I/O path */
+    struct fuse_front_function *functions; /* by id */
+    _Atomic unsigned function_count;
 
     pthread_mutex_t lock; /* of what follows */
     bool detached;
@@ -77,14 +115,39 @@ int mount_fuse(const char *mountpoint, bool allow_root, int *fd, struct ice_why 
 /* Takes the name away; what is open stays. 0 or -errno. */
 int mount_detach(const char *mountpoint, struct ice_why *why);
 
+/* ---- functions.c ---- */
+
+/*
+ * While a thread looks at functions none goes away; not to be nested. An open file keeps its
+ * function by itself.
+ */
+void functions_look(struct fuse_front *front);
+void functions_done(struct fuse_front *front);
+/* While looking: the function `id`, of 0 the first; NULL: none. */
+const struct fuse_front_function *functions_find(const struct fuse_front *front, unsigned id);
+const struct fuse_front_function *functions_named(const struct fuse_front *front, const char *name);
+/* True when each has a folder. */
+bool functions_several(const struct fuse_front *front);
+
+/* The file of a slot, as ops.slot_file; false too without a function and outside its window. */
+bool slot_file(const struct fuse_front *front, const struct fuse_front_function *function,
+               unsigned slot, struct byte_file *file);
+
+/* "slot/0"; "vm1/slot/0" where that needs the folder. */
+void file_path(const struct fuse_front *front, const struct open_file *file,
+               char path[static PATH_ROOM]);
+
 /* ---- open_files.c ---- */
 
-/* False when the mount is detached: no new opens. */
+/* While looking at functions. False when the mount is detached: no new opens. */
 bool open_files_add(struct fuse_front *front, struct open_file *file);
 /* Removes and frees. */
 void open_files_remove(struct fuse_front *front, struct open_file *file);
 /* The file behind an open of `ino`; false when there is none. */
 bool open_files_find(struct fuse_front *front, uint64_t ino, struct byte_file *file);
+/* True, and a path, when a file of the function is open. */
+bool open_files_of(struct fuse_front *front, const struct fuse_front_function *function,
+                   char path[static PATH_ROOM]);
 void open_files_free(struct fuse_front *front);
 
 /* Notes the loop devices on files of the mount, while their names still tell. */
@@ -92,12 +155,21 @@ void open_files_note_loops(struct fuse_front *front);
 /* No new opens from now on. */
 void open_files_close_door(struct fuse_front *front);
 
-/* ---- tree.c: names, attributes, folders ---- */
+/* ---- attributes.c ---- */
+
+/* The kernel's unit of I/O, unless a data unit is larger. */
+#define BLOCK_BYTES 4096u
+
+/* While looking at functions. 0 or an errno. */
+int stat_ino(struct fuse_front *front, uint64_t ino, struct stat *st);
+
+void tree_getattr(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
+void tree_setattr(struct fuse_req *req, uint64_t ino, struct stat *wanted, int which,
+                  struct fuse_file_info *fi);
+
+/* ---- tree.c: names, folders ---- */
 
 extern const struct fuse_lowlevel_ops front_ops;
-
-/* "slot/0" */
-void tree_path(uint64_t ino, char path[static 32]);
 
 /* ---- file.c: open files ---- */
 

@@ -70,6 +70,20 @@ bool open_files_find(struct fuse_front *front, uint64_t ino, struct byte_file *f
     return open;
 }
 
+bool open_files_of(struct fuse_front *front, const struct fuse_front_function *function,
+                   char path[static PATH_ROOM])
+{
+    struct open_file *open;
+
+    pthread_mutex_lock(&front->lock);
+    for (open = front->open; open && open->function != function; open = open->next)
+        ;
+    if (open)
+        file_path(front, open, path);
+    pthread_mutex_unlock(&front->lock);
+    return open;
+}
+
 void open_files_close_door(struct fuse_front *front)
 {
     pthread_mutex_lock(&front->lock);
@@ -170,7 +184,7 @@ void fuse_front_each_open(struct fuse_front *front, void (*each)(void *user, con
         unsigned n = count_opens(file, file->ino);
         if (named_before(file))
             continue;
-        tree_path(file->ino, what);
+        file_path(front, file, what);
         if (n > 1)
             snprintf(what + strlen(what), sizeof(what) - strlen(what), " (%u times)", n);
         each(user, what);

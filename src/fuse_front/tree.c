@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The tree as the kernel sees it: names, attributes, folders, and the table of operations. Nothing
- * is cached in the kernel (timeouts 0), so it is never notified of anything.
+ * The tree as the kernel sees it: names, folders, and the table of operations. Nothing is cached in
+ * the kernel (timeouts 0), so it is never notified of anything.
  *
  * No operation that it may send is left to libfuse's ENOSYS, which it would remember for the whole
  * mount; but for ACCESS, which default_permissions makes it answer itself, and calls newer than
@@ -14,181 +14,69 @@
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#define BLOCK_SIZE_MIN 4096u
 
 static struct fuse_front *front_of(fuse_req_t req)
 {
     return fuse_req_userdata(req);
 }
 
-void tree_path(uint64_t ino, char path[static 32])
-{
-    if (ino == INO_RAW)
-        strcpy(path, "raw");
-    else if (ino == INO_STATUS)
-        strcpy(path, "status.json");
-    else
-        snprintf(path, 32, "slot/%llu", (unsigned long long)(ino - INO_SLOT_0));
-}
-
-/* ---- attributes ---- */
-
-static void stat_common(const struct fuse_front *front, uint64_t ino, mode_t mode, nlink_t nlink,
-                        struct stat *st)
-{
-    *st = (struct stat){
-        .st_ino = ino,
-        .st_mode = mode,
-        .st_nlink = nlink,
-        .st_uid = getuid(),
-        .st_gid = getgid(),
-        .st_blksize = BLOCK_SIZE_MIN,
-        .st_atim = front->started,
-        .st_mtim = front->started,
-        .st_ctim = front->started,
-    };
-}
-
-static void stat_size(uint64_t size, struct stat *st)
-{
-    st->st_size = (off_t)size;
-    st->st_blocks = (blkcnt_t)((size + 511) / 512);
-}
-
-static void stat_byte_file(const struct fuse_front *front, uint64_t ino,
-                           const struct byte_file *file, struct stat *st)
-{
-    stat_common(front, ino, S_IFREG | 0600, 1, st);
-    stat_size(file->size, st);
-    if (file->context.data_unit > BLOCK_SIZE_MIN)
-        st->st_blksize = (blksize_t)file->context.data_unit;
-}
-
-static int stat_status(struct fuse_front *front, struct stat *st)
-{
-    char *text = front->ops.status(front->user);
-
-    if (!text)
-        return ENOMEM;
-    stat_common(front, INO_STATUS, S_IFREG | 0400, 1, st);
-    stat_size(strlen(text), st);
-    free(text);
-    return 0;
-}
-
-static bool slot_file(struct fuse_front *front, uint64_t slot, struct byte_file *file)
-{
-    return slot < front->ops.slot_count(front->user) &&
-           front->ops.slot_file(front->user, (unsigned)slot, file);
-}
-
-/* 0 or an errno. A slot's file that is dead but open still has its attributes. */
-static int stat_ino(struct fuse_front *front, uint64_t ino, struct stat *st)
-{
-    struct byte_file file;
-
-    switch (ino) {
-    case INO_ROOT:
-        stat_common(front, ino, S_IFDIR | 0700, 3, st);
-        return 0;
-    case INO_SLOTS:
-        stat_common(front, ino, S_IFDIR | 0700, 2, st);
-        return 0;
-    case INO_STATUS:
-        return stat_status(front, st);
-    case INO_RAW:
-        front->ops.raw_file(front->user, &file);
-        break;
-    default:
-        if (ino < INO_SLOT_0 ||
-            (!slot_file(front, ino - INO_SLOT_0, &file) && !open_files_find(front, ino, &file)))
-            return ENOENT;
-    }
-    stat_byte_file(front, ino, &file, st);
-    return 0;
-}
-
-/* Of an open file, whatever its slot is by now; of `ino` without one. */
-static int stat_open(struct fuse_front *front, uint64_t ino, const struct fuse_file_info *fi,
-                     struct stat *st)
-{
-    const struct open_file *open = open_file_of(fi);
-
-    if (!open || open->text)
-        return stat_ino(front, ino, st);
-    stat_byte_file(front, ino, &open->file, st);
-    return 0;
-}
-
-static void reply_attr(fuse_req_t req, int err, const struct stat *st)
-{
-    if (err)
-        fuse_reply_err(req, err);
-    else
-        fuse_reply_attr(req, st, 0);
-}
-
-static void tree_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    struct stat st;
-    int err = stat_open(front_of(req), ino, fi, &st);
-
-    reply_attr(req, err, &st);
-}
-
-/* As on a block device: the size stays; what cp -p and tar set is taken and forgotten. */
-static void tree_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int which,
-                         struct fuse_file_info *fi)
-{
-    struct stat st;
-    int err = stat_open(front_of(req), ino, fi, &st);
-
-    if (!err && which & FUSE_SET_ATTR_SIZE && wanted->st_size != st.st_size)
-        err = EINVAL;
-    reply_attr(req, err, &st);
-}
-
 /* ---- names ---- */
 
-/* The number of slot `name`, in its one spelling; UINT64_MAX for anything else. */
-static uint64_t slot_of_name(const char *name)
+/* The number of slot `name`, in its one spelling; SLOT_NONE for anything else. */
+static unsigned slot_of_name(const char *name)
 {
     char spelled[16];
     unsigned slot;
 
     if (sscanf(name, "%3u", &slot) != 1)
-        return UINT64_MAX;
+        return SLOT_NONE;
     snprintf(spelled, sizeof(spelled), "%u", slot);
-    return strcmp(spelled, name) ? UINT64_MAX : slot;
+    return strcmp(spelled, name) ? SLOT_NONE : slot;
 }
 
-/* 0 when there is no such name. */
-static uint64_t find_name(struct fuse_front *front, fuse_ino_t parent, const char *name)
+/* `function`: whose slots and status the folder `id` has; NULL: none. 0 when there is no such name.
+ */
+static uint64_t find_in_folder(const struct fuse_front *front, unsigned id,
+                               const struct fuse_front_function *function, const char *name)
 {
-    struct byte_file file;
-    uint64_t slot;
+    if (!strcmp(name, "raw"))
+        return ino_of(id, PLACE_RAW);
+    if (!strcmp(name, "slot"))
+        return ino_of(id, PLACE_SLOTS);
+    if (!strcmp(name, "status.json"))
+        return function ? ino_of(function->id, PLACE_STATUS) : 0;
+    function = !id && functions_several(front) ? functions_named(front, name) : NULL;
+    return function ? ino_of(function->id, PLACE_FOLDER) : 0;
+}
 
-    if (parent == INO_ROOT) {
-        if (!strcmp(name, "raw"))
-            return INO_RAW;
-        if (!strcmp(name, "slot"))
-            return INO_SLOTS;
-        return strcmp(name, "status.json") ? 0 : INO_STATUS;
-    }
-    slot = parent == INO_SLOTS ? slot_of_name(name) : UINT64_MAX;
-    return slot_file(front, slot, &file) ? INO_SLOT_0 + slot : 0;
+/* While looking at functions. 0 when there is no such name. */
+static uint64_t find_name(struct fuse_front *front, uint64_t parent, const char *name)
+{
+    unsigned id = id_of(parent), slot;
+    const struct fuse_front_function *function = functions_find(front, id);
+    struct byte_file file;
+
+    if (id && !function)
+        return 0;
+    if (place_of(parent) == PLACE_FOLDER)
+        return find_in_folder(front, id, function, name);
+    slot = slot_of_name(name);
+    return slot_file(front, function, slot, &file) ? ino_of(function->id, PLACE_SLOT_0 + slot) : 0;
 }
 
 static void tree_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct fuse_front *front = front_of(req);
-    struct fuse_entry_param entry = {.ino = find_name(front, parent, name)};
-    int err = entry.ino ? stat_ino(front, entry.ino, &entry.attr) : ENOENT;
+    struct fuse_entry_param entry = {0};
+    int err = ENOENT;
 
+    functions_look(front);
+    entry.ino = find_name(front, parent, name);
+    if (entry.ino)
+        err = stat_ino(front, entry.ino, &entry.attr);
+    functions_done(front);
     if (err)
         fuse_reply_err(req, err);
     else
@@ -220,24 +108,58 @@ static bool list(struct listing *to, off_t place, const char *name, uint64_t ino
     return true;
 }
 
-static void list_slots(struct fuse_front *front, struct listing *to)
+static void list_slots(struct fuse_front *front, const struct fuse_front_function *function,
+                       struct listing *to)
 {
-    unsigned count = front->ops.slot_count(front->user);
     struct byte_file file;
     char name[16];
     bool room = true;
 
-    for (unsigned slot = 0; room && slot < count; slot++) {
-        if (!slot_file(front, slot, &file))
+    for (unsigned i = 0; function && room && i < function->slots; i++) {
+        unsigned slot = function->first_slot + i;
+        if (!slot_file(front, function, slot, &file))
             continue;
         snprintf(name, sizeof(name), "%u", slot);
-        room = list(to, 2 + (off_t)slot, name, INO_SLOT_0 + slot, S_IFREG);
+        room = list(to, 2 + (off_t)slot, name, ino_of(function->id, PLACE_SLOT_0 + slot), S_IFREG);
     }
+}
+
+/* `function`: whose slots and status the folder `id` has. */
+static void list_folder(const struct fuse_front *front, unsigned id,
+                        const struct fuse_front_function *function, struct listing *to)
+{
+    bool room =
+        list(to, 2, "raw", ino_of(id, PLACE_RAW), S_IFREG) &&
+        list(to, 3, "slot", ino_of(id, PLACE_SLOTS), S_IFDIR) &&
+        (!function || list(to, 4, "status.json", ino_of(function->id, PLACE_STATUS), S_IFREG));
+
+    if (id || !functions_several(front))
+        return;
+    for (; room && function; function = function->next)
+        room = list(to, 4 + (off_t)function->id, function->name, ino_of(function->id, PLACE_FOLDER),
+                    S_IFDIR);
+}
+
+/* While looking at functions. */
+static void list_ino(struct fuse_front *front, uint64_t ino, struct listing *to)
+{
+    unsigned id = id_of(ino);
+    const struct fuse_front_function *function = functions_find(front, id);
+    bool slots = place_of(ino) == PLACE_SLOTS;
+    uint64_t parent = slots ? ino_of(id, PLACE_FOLDER) : INO_TOP;
+
+    if ((id && !function) || !list(to, 0, ".", ino, S_IFDIR) || !list(to, 1, "..", parent, S_IFDIR))
+        return;
+    if (slots)
+        list_slots(front, function, to);
+    else
+        list_folder(front, id, function, to);
 }
 
 static void tree_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                          struct fuse_file_info *fi)
 {
+    struct fuse_front *front = front_of(req);
     struct listing to;
 
     (void)fi;
@@ -245,29 +167,24 @@ static void tree_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offs
     to.used = 0;
     to.room = min_u64(size, sizeof(to.bytes));
     to.after = offset;
-    if (list(&to, 0, ".", ino, S_IFDIR) && list(&to, 1, "..", INO_ROOT, S_IFDIR)) {
-        if (ino == INO_SLOTS)
-            list_slots(front_of(req), &to);
-        else if (list(&to, 2, "raw", INO_RAW, S_IFREG) && list(&to, 3, "slot", INO_SLOTS, S_IFDIR))
-            list(&to, 4, "status.json", INO_STATUS, S_IFREG);
-    }
+    functions_look(front);
+    list_ino(front, ino, &to);
+    functions_done(front);
     fuse_reply_buf(req, to.bytes, to.used);
 }
 
 static void tree_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct fuse_front *front = front_of(req);
-    struct byte_file raw;
     struct statvfs vfs = {
-        .f_bsize = BLOCK_SIZE_MIN,
+        .f_bsize = BLOCK_BYTES,
         .f_frsize = SECTOR_SIZE,
-        .f_files = INO_SLOT_0 + SLOTS_MAX,
+        .f_blocks = front->raw.size / SECTOR_SIZE,
+        .f_files = (front->function_count + 1) * (PLACE_SLOT_0 + SLOTS_MAX),
         .f_namemax = 255,
     };
 
     (void)ino;
-    front->ops.raw_file(front->user, &raw);
-    vfs.f_blocks = raw.size / SECTOR_SIZE;
     fuse_reply_statfs(req, &vfs);
 }
 

@@ -164,6 +164,10 @@ bool args_parse(const struct icectl *icectl, const struct command_entry *entry, 
         return false;
     if (!help->count)
         return true;
+    if (icectl->session) {
+        *status = fail(icectl, STATUS_USAGE, "--help has no place in a batch");
+        return false;
+    }
     fprintf(icectl->out, "Usage: icectl %s%s%s\n%s\n", entry->name, *entry->synopsis ? " " : "",
             entry->synopsis, entry->help);
     args_print_options(icectl->out, table);
@@ -182,12 +186,31 @@ static enum status refuse(const struct icectl *icectl, const struct arg_str *opt
     return fail(icectl, STATUS_USAGE, "--%.*s %s", (int)strcspn(name, ","), name, why->text);
 }
 
+enum status args_function(struct icectl *icectl, const struct arg_str *option)
+{
+    struct ice_why why;
+
+    if (option->count == 0)
+        return STATUS_DONE;
+    icectl->function = option->sval[0];
+    return parse_name(icectl->function, &why) ? refuse(icectl, option, &why) : STATUS_DONE;
+}
+
 enum status args_number(const struct icectl *icectl, const struct arg_str *option, uint64_t max,
                         uint64_t *value)
 {
     struct ice_why why;
 
     if (option->count && parse_number(option->sval[0], max, value, &why))
+        return refuse(icectl, option, &why);
+    return STATUS_DONE;
+}
+
+enum status args_dun(const struct icectl *icectl, const struct arg_str *option, struct dun *dun)
+{
+    struct ice_why why;
+
+    if (option->count && parse_dun(option->sval[0], dun, &why))
         return refuse(icectl, option, &why);
     return STATUS_DONE;
 }

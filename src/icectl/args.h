@@ -31,11 +31,15 @@ int args_first_operand(int argc, char **argv, void **table, bool *unknown);
 /* Prints the table's options, a line each. */
 void args_print_options(FILE *out, void **table);
 
+/* The value of -f, if it was given. */
+enum status args_function(struct icectl *icectl, const struct arg_str *option);
+
 /*
  * The value of an option that was given; else *value stays. A STATUS_USAGE names the option.
  */
 enum status args_number(const struct icectl *icectl, const struct arg_str *option, uint64_t max,
                         uint64_t *value);
+enum status args_dun(const struct icectl *icectl, const struct arg_str *option, struct dun *dun);
 enum status args_size(const struct icectl *icectl, const struct arg_str *option, uint64_t *bytes);
 enum status args_slot(const struct icectl *icectl, const struct arg_str *option, uint32_t *slot);
 /* A data unit: a size that is a power of two from 512 to 2 GiB. */

@@ -16,6 +16,12 @@ struct command_entry {
 /* All of icectl; returns the exit status. */
 int icectl_run(int argc, char **argv);
 
+/* The command that argv begins with, and how many words it has; NULL: none. */
+const struct command_entry *command_find(int argc, char **argv, int *words);
+
+/* When there is none: `slot --help` is answered, all else told. */
+enum status command_unknown(struct icectl *icectl, int argc, char **argv);
+
 typedef enum status command_function(struct icectl *icectl, const struct command_entry *entry,
                                      int argc, char **argv);
 
@@ -25,13 +31,19 @@ command_function command_caps;
 command_function command_slot_list;
 command_function command_slot_program;
 command_function command_slot_evict;
+command_function command_key_generate;
+command_function command_key_convert; /* import, prepare, derive: by entry->name */
 command_function command_io_read;
 command_function command_io_write;
 command_function command_io_flush;
 command_function command_io_id;
 command_function command_io_lifetime;
 command_function command_io_range; /* discard, zero, erase: by entry->name */
+command_function command_function_list;
+command_function command_function_add;
+command_function command_function_remove;
 command_function command_reset;
 command_function command_stats;
+command_function command_batch;
 
 #endif

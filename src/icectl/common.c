@@ -14,36 +14,71 @@ void set_action(struct icectl *icectl, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(icectl->action, sizeof(icectl->action), fmt, args);
     va_end(args);
+    for (char *c = icectl->action; *c; c++)
+        if ((unsigned char)*c < ' ')
+            *c = '?';
+}
+
+__attribute__((format(printf, 4, 0))) static enum status
+vfail(const struct icectl *icectl, enum status status, int err, const char *fmt, va_list args)
+{
+    struct failure failure = {.err = err};
+    size_t len = (size_t)snprintf(failure.text, sizeof(failure.text), "%s: ", icectl->action);
+
+    vsnprintf(failure.text + len, sizeof(failure.text) - len, fmt, args);
+    for (char *c = failure.text; *c; c++)
+        if (*c == '\n')
+            *c = '?';
+    if (!icectl->failure)
+        fprintf(stderr, "icectl: %s\n", failure.text);
+    else if (!*icectl->failure->text)
+        *icectl->failure = failure;
+    return status;
+}
+
+enum status fail_errno(const struct icectl *icectl, enum status status, int err, const char *fmt,
+                       ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    status = vfail(icectl, status, err, fmt, args);
+    va_end(args);
+    return status;
 }
 
 enum status fail(const struct icectl *icectl, enum status status, const char *fmt, ...)
 {
-    char text[512];
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    status = vfail(icectl, status, 0, fmt, args);
     va_end(args);
-    for (char *c = text; *c; c++)
-        if (*c == '\n')
-            *c = '?';
-    fprintf(stderr, "icectl: %s: %s\n", icectl->action, text);
     return status;
+}
+
+enum status fail_why(const struct icectl *icectl, enum status status, const struct ice_why *why)
+{
+    return fail_errno(icectl, status, why->err, "%s", why->text);
+}
+
+enum status call_status(const struct client *client, int err)
+{
+    return !client_alive(client) || err == -EPROTO ? STATUS_CONNECTION : STATUS_REFUSED;
 }
 
 enum status fail_call(const struct icectl *icectl, const struct client *client, int err,
                       const struct ice_why *why)
 {
-    bool ended = !client_alive(client) || err == -EPROTO;
-
-    return fail(icectl, ended ? STATUS_CONNECTION : STATUS_REFUSED, "%s", why->text);
+    return fail_why(icectl, call_status(client, err), why);
 }
 
 enum status fail_connect(const struct icectl *icectl, int err, const struct ice_why *why)
 {
     if (err == -ENOENT || err == -ECONNREFUSED)
-        return fail(icectl, STATUS_CONNECTION, "no server in %s: %s", icectl->dir, why->text);
-    return fail(icectl, STATUS_CONNECTION, "%s", why->text);
+        return fail_errno(icectl, STATUS_CONNECTION, why->err, "no server in %s: %s", icectl->dir,
+                          why->text);
+    return fail_why(icectl, STATUS_CONNECTION, why);
 }
 
 char *default_dir(void)

@@ -16,6 +16,14 @@ enum status {
     STATUS_CONNECTION = 5,
 };
 
+/* A failure that is kept for a document. */
+struct failure {
+    int err;        /* positive errno; 0: the cause has none */
+    char text[640]; /* "": none has been told */
+};
+
+struct session;
+
 struct icectl {
     const char *dir;
     const char *function; /* NULL: the first */
@@ -23,19 +31,33 @@ struct icectl {
     int timeout_ms;  /* -1: none was given */
     char action[96]; /* verb and object, for failures: "slot program 40" */
     FILE *out;       /* becomes standard output when the command has succeeded */
+    /* In a batch; else NULL. */
+    struct session *session;
+    struct failure *failure; /* gets the first failure that is told */
 };
 
 /* Sets icectl->action. */
 __attribute__((format(printf, 2, 3))) void set_action(struct icectl *icectl, const char *fmt, ...);
 
-/* Prints `icectl: ACTION: CAUSE` on stderr, on one line, and returns `status`. */
+/*
+ * Prints `icectl: ACTION: CAUSE` on stderr, on one line, or keeps it in icectl->failure; returns
+ * `status`. `err` is the cause's positive errno; fail, for a cause without one, says 0.
+ */
+__attribute__((format(printf, 4, 5))) enum status
+fail_errno(const struct icectl *icectl, enum status status, int err, const char *fmt, ...);
 __attribute__((format(printf, 3, 4))) enum status fail(const struct icectl *icectl,
                                                        enum status status, const char *fmt, ...);
 
+/* With the cause in `why`. */
+enum status fail_why(const struct icectl *icectl, enum status status, const struct ice_why *why);
+
 /*
- * The same for a call of `client` that returned `err`: STATUS_CONNECTION when the connection has
- * ended or the answer was none, else STATUS_REFUSED.
+ * What a call of `client` that returned `err`, not 0, ends with: STATUS_CONNECTION when the
+ * connection has ended or the answer was none, else STATUS_REFUSED.
  */
+enum status call_status(const struct client *client, int err);
+
+/* fail with call_status and the cause. */
 enum status fail_call(const struct icectl *icectl, const struct client *client, int err,
                       const struct ice_why *why);
 

@@ -2,6 +2,8 @@
 #include "control.h"
 #include "base/bytes.h"
 #include "base/parse.h"
+#include "base/secret.h"
+#include "session.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +18,8 @@ int connect_socket(const struct icectl *icectl, const char *file, int timeout_ms
         return why_set(why, ENOMEM, "no memory");
     err = client_connect(path, timeout_ms, client, why);
     free(path);
+    if (!err && icectl->session)
+        session_adopt(icectl->session, *client);
     return err;
 }
 
@@ -27,21 +31,37 @@ enum status connect_control(const struct icectl *icectl, struct client **control
     return err ? fail_connect(icectl, err, &why) : STATUS_DONE;
 }
 
+static void write_argument(struct writer *writer, const struct control_argument *argument)
+{
+    write_text(writer, argument->key);
+    if (argument->text)
+        write_text(writer, argument->text);
+    else if (argument->bytes)
+        write_bytes(writer, argument->bytes, argument->len);
+    else
+        write_uint(writer, argument->number);
+}
+
+/* The arguments may hold a key. */
 int control_call(struct client *control, enum message message,
                  const struct control_argument *arguments, unsigned n, uint8_t **bytes, size_t *len,
                  struct ice_why *why)
 {
-    uint8_t map[FRAME_INLINE_MAX];
-    struct writer writer = {map, map + sizeof(map), false};
+    uint8_t *map = secret_alloc(FRAME_INLINE_MAX);
+    struct writer writer = {map, map + FRAME_INLINE_MAX, false};
+    int err;
 
+    if (!map)
+        return secret_exhausted("a message", why);
     write_map(&writer, n);
-    for (unsigned i = 0; i < n; i++) {
-        write_text(&writer, arguments[i].key);
-        write_text(&writer, arguments[i].value);
-    }
+    for (unsigned i = 0; i < n; i++)
+        write_argument(&writer, &arguments[i]);
     if (writer.full)
-        return why_set(why, EMSGSIZE, "the arguments are longer than a message may be");
-    return client_control(control, message, map, (size_t)(writer.next - map), bytes, len, why);
+        err = why_set(why, EMSGSIZE, "the arguments are longer than a message may be");
+    else
+        err = client_control(control, message, map, (size_t)(writer.next - map), bytes, len, why);
+    secret_free(map);
+    return err;
 }
 
 /* The name in one function's map. It becomes part of a path, so it is checked. */
@@ -81,9 +101,7 @@ static int read_names(struct reader reader, struct name **names, unsigned *count
 
     if (err)
         return err;
-    if (elements == 0)
-        return why_set(why, ENOENT, "the server has no function");
-    *names = calloc(elements, sizeof(**names));
+    *names = calloc(elements + 1, sizeof(**names));
     if (!*names)
         return why_set(why, ENOMEM, "no memory for %llu functions", (unsigned long long)elements);
     *count = (unsigned)elements;
@@ -97,14 +115,14 @@ static int read_names(struct reader reader, struct name **names, unsigned *count
 int list_functions(struct client *control, struct name **names, unsigned *count,
                    struct ice_why *why)
 {
-    uint8_t *bytes;
-    size_t len;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
     int err = control_call(control, MESSAGE_FUNCTION_LIST, NULL, 0, &bytes, &len, why);
 
     if (err)
         return err;
     err = read_names((struct reader){bytes, bytes + len}, names, count, why);
-    free(bytes);
+    secret_free(bytes);
     return err;
 }
 
@@ -122,9 +140,12 @@ int pick_function(const struct icectl *icectl, struct client *control, struct na
     err = list_functions(control, &names, &count, why);
     if (err)
         return err;
-    *name = names[0];
+    if (count)
+        *name = names[0];
+    else
+        err = why_set(why, ENODEV, "the server has no function");
     free(names);
-    return 0;
+    return err;
 }
 
 enum status ask_control(const struct icectl *icectl, enum message message, bool of_function,
@@ -146,7 +167,7 @@ enum status ask_control(const struct icectl *icectl, enum message message, bool 
         return status;
     if (of_function) {
         err = pick_function(icectl, control, &name, &why);
-        arguments[n++] = (struct control_argument){"function", name.text};
+        arguments[n++] = argument_text("function", name.text);
     }
     if (more.key)
         arguments[n++] = more;
@@ -156,7 +177,7 @@ enum status ask_control(const struct icectl *icectl, enum message message, bool 
         err = show(icectl, (struct reader){bytes, bytes + len}, &why);
     if (err)
         status = fail_call(icectl, control, err, &why);
-    free(bytes);
+    secret_free(bytes);
     client_close(control);
     return status;
 }

@@ -11,27 +11,51 @@ struct name {
     char text[NAME_BYTES];
 };
 
-/* Connects to FILE.sock of the runtime folder: "control", or a function's name. */
+/*
+ * Connects to FILE.sock of the runtime folder: "control", or a function's name. In a batch its
+ * waits are the line's.
+ */
 int connect_socket(const struct icectl *icectl, const char *file, int timeout_ms,
                    struct client **client, struct ice_why *why);
 
 /* Connects to the control socket; the failure is told: STATUS_CONNECTION. */
 enum status connect_control(const struct icectl *icectl, struct client **control);
 
+/* One of text, bytes and a number. */
 struct control_argument {
-    const char *key, *value;
+    const char *key; /* NULL: no argument */
+    const char *text;
+    const uint8_t *bytes;
+    size_t len; /* of bytes */
+    uint64_t number;
 };
 
-/* One call; *bytes (to be freed) is its result, one item of `len` bytes. */
+static inline struct control_argument argument_text(const char *key, const char *text)
+{
+    return (struct control_argument){.key = key, .text = text};
+}
+
+static inline struct control_argument argument_bytes(const char *key, const uint8_t *bytes,
+                                                     size_t len)
+{
+    return (struct control_argument){.key = key, .bytes = bytes, .len = len};
+}
+
+static inline struct control_argument argument_number(const char *key, uint64_t number)
+{
+    return (struct control_argument){.key = key, .number = number};
+}
+
+/* One call; *bytes (free with secret_free) is its result, one item of `len` bytes. */
 int control_call(struct client *control, enum message message,
                  const struct control_argument *arguments, unsigned n, uint8_t **bytes, size_t *len,
                  struct ice_why *why);
 
-/* All functions' names, valid as such; to be freed. */
+/* All functions' names, valid as such; to be freed. *count may be 0. */
 int list_functions(struct client *control, struct name **names, unsigned *count,
                    struct ice_why *why);
 
-/* -f, or the name of the first function. */
+/* -f, or the name of the first function. -ENODEV: there is none. */
 int pick_function(const struct icectl *icectl, struct client *control, struct name *name,
                   struct ice_why *why);
 

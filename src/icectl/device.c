@@ -5,6 +5,7 @@
 #include "base/iov.h"
 #include "base/secret.h"
 #include "dialect/describe.h"
+#include "session.h"
 #include "virtio/ice.h"
 #include "virtio/virtio.h"
 
@@ -12,12 +13,12 @@
 #include <stdlib.h>
 
 /* What this program can do something with: what has a name, but for zones and geometry. */
-static uint64_t known_features(void)
+static uint64_t known_features(const struct dialect *dialect)
 {
     uint64_t known = 0;
 
-    for (unsigned bit = 0; bit < 64; bit++)
-        if (feature_name(bit) && bit != VIRTIO_BLK_F_ZONED && bit != VIRTIO_BLK_F_GEOMETRY)
+    for (unsigned bit = 0; dialect && bit < 64; bit++)
+        if (feature_name(dialect, bit) && bit != VIRTIO_BLK_F_ZONED && bit != VIRTIO_BLK_F_GEOMETRY)
             known |= VIRTIO_FEATURE(bit);
     return known;
 }
@@ -37,20 +38,25 @@ static int pick(const struct icectl *icectl, struct name *name, struct ice_why *
     return err;
 }
 
-static int negotiate(struct device *device, struct ice_why *why)
+int device_read_config(struct device *device, struct ice_why *why)
 {
-    uint8_t space[DIALECT_CONFIG_MAX];
+    int err = client_read_config(device->client, 0, device->space, sizeof(device->space), why);
+
+    if (!err)
+        device->channel->dialect->parse_config(device->offered, device->space,
+                                               sizeof(device->space), &device->config);
+    return err;
+}
+
+int device_negotiate(struct device *device, struct ice_why *why)
+{
+    const struct dialect *dialect = dialect_by_name(client_dialect(device->client));
     uint64_t negotiated;
-    int err = client_negotiate(device->client, known_features(), &device->channel, why);
+    int err = client_negotiate(device->client, known_features(dialect), &device->channel, why);
 
     if (!err)
         err = client_get_features(device->client, &device->offered, &negotiated, why);
-    if (!err)
-        err = client_read_config(device->client, 0, space, sizeof(space), why);
-    if (!err)
-        device->channel->dialect->parse_config(device->offered, space, sizeof(space),
-                                               &device->config);
-    return err;
+    return err ? err : device_read_config(device, why);
 }
 
 enum status device_open(const struct icectl *icectl, struct device *device)
@@ -59,13 +65,15 @@ enum status device_open(const struct icectl *icectl, struct device *device)
     enum status status;
     int err;
 
+    if (icectl->session)
+        return session_open_device(icectl, device);
     *device = (struct device){0};
     err = pick(icectl, &device->name, &why);
     if (!err)
         err = connect_socket(icectl, device->name.text, icectl->timeout_ms, &device->client, &why);
     if (err)
         return fail_connect(icectl, err, &why);
-    err = negotiate(device, &why);
+    err = device_negotiate(device, &why);
     if (!err)
         return STATUS_DONE;
     status = fail_call(icectl, device->client, err, &why);
@@ -94,23 +102,10 @@ enum status device_command(struct icectl *icectl, const struct command_entry *en
 
 void device_close(struct device *device)
 {
+    if (device->link)
+        session_close_device(device);
     client_close(device->client);
     device->client = NULL;
-}
-
-enum status device_need(const struct icectl *icectl, const struct device *device, unsigned bit,
-                        const char *what)
-{
-    if (device->channel->features & VIRTIO_FEATURE(bit))
-        return STATUS_DONE;
-    return fail(icectl, STATUS_REFUSED, "%s offers no %s", device->name.text, what);
-}
-
-enum status check_slot(const struct icectl *icectl, uint32_t slot)
-{
-    if (slot <= UINT8_MAX)
-        return STATUS_DONE;
-    return fail(icectl, STATUS_REFUSED, "slot %u is above 255, and slot numbers have 8 bits", slot);
 }
 
 /* ---- requests ---- */
@@ -130,7 +125,11 @@ void exchange_free(struct exchange *exchange)
 static void on_done(struct ice_request *request, size_t written, const struct ice_why *why)
 {
     struct exchange *exchange = CONTAINER_OF(request, struct exchange, request);
+    struct device *device = exchange->device;
 
+    device->in_flight--;
+    if (device->task)
+        task_wake(device->task);
     exchange->done = true;
     exchange->written = written;
     if (why)
@@ -153,11 +152,16 @@ void exchange_submit(struct device *device, struct exchange *exchange,
         .nreadable = 2,
         .writable = exchange->writable,
         .nwritable = 2,
+        .queue = channel_queue(channel, command->kind),
         .expect = EXPECT_ANY,
         .done = on_done,
     };
+    exchange->device = device;
     exchange->done = false;
     exchange->why = (struct ice_why){0};
+    if (device->link)
+        session_before_submit(device);
+    device->in_flight++;
     channel_submit(device->channel, &exchange->request);
 }
 
@@ -182,18 +186,22 @@ static enum status judge(const struct device *device, struct exchange *exchange)
 enum status exchange_wait(struct device *device, struct exchange *exchange)
 {
     /* A run that fails has ended the connection, and then all is done. */
-    while (!exchange->done)
+    while (!exchange->done && !device->task)
         client_run(device->client, NULL);
+    while (!exchange->done)
+        task_sleep(device->task);
     return judge(device, exchange);
 }
 
 enum status exchange_run(struct device *device, const struct command *command, const void *out,
                          size_t out_len, void *in, size_t in_len, struct ice_why *why)
 {
+    const struct channel *channel = device->channel;
     struct exchange exchange;
     enum status status;
 
-    if (exchange_init(&exchange, why))
+    if (channel->dialect->can_send(channel->features, command, why) ||
+        exchange_init(&exchange, why))
         return STATUS_REFUSED;
     exchange_submit(device, &exchange, command, out, out_len, in, in_len);
     status = exchange_wait(device, &exchange);
@@ -209,20 +217,22 @@ enum status read_capabilities(const struct icectl *icectl, struct device *device
 {
     static const struct command command = {.kind = COMMAND_GET_CAPABILITIES};
     const struct dialect *dialect = device->channel->dialect;
-    uint8_t entries[CAPABILITIES_MAX * 8];
-    size_t n = min_u64(device->config.capability_count, CAPABILITIES_MAX);
+    uint8_t reply[CAPABILITY_REPLY_MAX];
+    size_t room;
     struct ice_why why;
     enum status status;
 
     *count = 0;
-    if (!(device->channel->features & VIRTIO_FEATURE(VIRTIO_BLK_F_ICE)) || n == 0)
+    if (!channel_has_crypto(device->channel))
         return STATUS_DONE;
-    status = exchange_run(device, &command, NULL, 0, entries, n * dialect->capability_entry, &why);
+    room = min_u64(dialect->capability_room(&device->config), sizeof(reply));
+    if (room == 0) {
+        *count = dialect->parse_capabilities(device->space, sizeof(device->space), capabilities);
+        return STATUS_DONE;
+    }
+    status = exchange_run(device, &command, NULL, 0, reply, room, &why);
     if (status)
-        return fail(icectl, status, "%s", why.text);
-    for (size_t i = 0; i < n; i++)
-        if (dialect->parse_capability(entries + i * dialect->capability_entry,
-                                      &capabilities[*count]))
-            (*count)++;
+        return fail_why(icectl, status, &why);
+    *count = dialect->parse_capabilities(reply, room, capabilities);
     return STATUS_DONE;
 }

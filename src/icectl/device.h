@@ -11,7 +11,12 @@ struct device {
     struct channel *channel;
     struct name name;
     uint64_t offered;
-    struct function_config config;
+    uint8_t space[DIALECT_CONFIG_MAX]; /* the configuration space as read */
+    struct function_config config;     /* and what it says */
+    unsigned in_flight;                /* requests */
+    /* In a batch: the shared connection, and the line that uses it. */
+    struct link *link;
+    struct task *task;
 };
 
 /*
@@ -21,25 +26,20 @@ struct device {
 enum status device_open(const struct icectl *icectl, struct device *device);
 void device_close(struct device *device);
 
+/* The steps of it behind the connection. 0 or -errno. */
+int device_negotiate(struct device *device, struct ice_why *why);
+int device_read_config(struct device *device, struct ice_why *why);
+
 /* A command without options: opens, runs, closes. */
 struct command_entry;
 enum status device_command(struct icectl *icectl, const struct command_entry *entry, int argc,
                            char **argv,
                            enum status (*run)(const struct icectl *icectl, struct device *device));
 
-/* Fails with STATUS_REFUSED when feature `bit` has not been negotiated; `what` names it. */
-enum status device_need(const struct icectl *icectl, const struct device *device, unsigned bit,
-                        const char *what);
-
-/*
- * Which slot there is, the device decides; but a number that the wire's 8 bits cannot carry never
- * gets there: STATUS_REFUSED, told.
- */
-enum status check_slot(const struct icectl *icectl, uint32_t slot);
-
 /* A request and its buffers. One at a time each; several may be in flight. */
 struct exchange {
     struct ice_request request;
+    struct device *device;
     struct iovec readable[2], writable[2];
     uint8_t *head; /* DIALECT_HEAD_MAX bytes of secret memory */
     uint8_t status;
@@ -52,7 +52,8 @@ struct exchange {
 int exchange_init(struct exchange *exchange, struct ice_why *why);
 void exchange_free(struct exchange *exchange);
 
-/* Submits `command` with data to write (out) or to be read (in), either of which may be empty. */
+/* Submits `command`, which the dialect can send, with data to write (out) or to be read (in),
+ * either of which may be empty. */
 void exchange_submit(struct device *device, struct exchange *exchange,
                      const struct command *command, const void *out, size_t out_len, void *in,
                      size_t in_len);
@@ -60,7 +61,10 @@ void exchange_submit(struct device *device, struct exchange *exchange,
 /* Waits for its end. STATUS_DONE, or the status with the cause in exchange->why, untold. */
 enum status exchange_wait(struct device *device, struct exchange *exchange);
 
-/* Init, submit, wait, free. STATUS_DONE, or the status with the cause in `why`. */
+/*
+ * Init, submit, wait, free. STATUS_DONE, or the status with the cause in `why`; STATUS_REFUSED too
+ * when the dialect has no way to say `command`.
+ */
 enum status exchange_run(struct device *device, const struct command *command, const void *out,
                          size_t out_len, void *in, size_t in_len, struct ice_why *why);
 

@@ -12,11 +12,22 @@
 static const struct command_entry commands[] = {
     {"wait", command_wait, "", "Waits until the server and all its functions answer."},
     {"info", command_info, "", "Shows what a driver sees: features, configuration, status."},
-    {"caps", command_caps, "", "Shows the algorithms and data unit sizes."},
+    {"caps", command_caps, "[--require ALG:BYTES[,wrapped]]",
+     "Shows the algorithms and data unit sizes."},
     {"slot list", command_slot_list, "", "Shows all keyslots of the function."},
-    {"slot program", command_slot_program, "SLOT --alg ALG --key-file FILE|- [--data-unit BYTES]",
-     "Programs a keyslot with a raw key."},
-    {"slot evict", command_slot_evict, "SLOT | --all", "Empties a keyslot."},
+    {"slot program", command_slot_program,
+     "SLOT --alg ALG --key-file FILE|- [--data-unit BYTES] [--wrapped] [--via in-band|out-of-band]",
+     "Programs a keyslot."},
+    {"slot evict", command_slot_evict, "SLOT | --all [--via in-band|out-of-band]",
+     "Empties a keyslot."},
+    {"key generate", command_key_generate, "[-o FILE] [--via in-band|out-of-band]",
+     "Makes a long-term wrapped key."},
+    {"key import", command_key_convert, "--key-file FILE|- [-o FILE] [--via in-band|out-of-band]",
+     "Wraps a raw key into a long-term key."},
+    {"key prepare", command_key_convert, "--key-file FILE|- [-o FILE] [--via in-band|out-of-band]",
+     "Makes an ephemeral key of a long-term one."},
+    {"key derive", command_key_convert, "--key-file FILE|- [-o FILE] [--via in-band|out-of-band]",
+     "Derives the software secret of an ephemeral key."},
     {"io read", command_io_read,
      "--sector S --count N [--slot K --dun D [--data-unit BYTES]] [-o FILE]",
      "Reads sectors, through a keyslot or as stored."},
@@ -28,9 +39,15 @@ static const struct command_entry commands[] = {
     {"io discard", command_io_range, "--sector S --count N", "Gives sectors back."},
     {"io zero", command_io_range, "--sector S --count N", "Writes zeros, as stored."},
     {"io erase", command_io_range, "--sector S --count N", "Erases sectors securely."},
+    {"function list", command_function_list, "", "Shows all functions."},
+    {"function add", command_function_add, "NAME[,KEY=VALUE...]", "Adds a function."},
+    {"function remove", command_function_remove, "NAME",
+     "Removes a function, and cuts its clients off."},
     {"reset", command_reset, "--scope device|function|engine",
      "Resets attachments, the function's slots, or the engine."},
     {"stats", command_stats, "", "Shows what the function has done."},
+    {"batch", command_batch, "[--keep-going] [FILE|-]",
+     "Runs the commands of a script, on one connection, many at once if it says so."},
 };
 
 struct globals {
@@ -83,11 +100,10 @@ static bool is_group(const char *word, const char *name)
     return !strncmp(name, word, len) && name[len] == ' ';
 }
 
-/* `slot`, `slot --help`, `slot nonsense` */
-static enum status run_group(struct icectl *icectl, int argc, char **argv)
+enum status command_unknown(struct icectl *icectl, int argc, char **argv)
 {
     const char *word = argv[0];
-    bool help = argc > 1 && !strcmp(argv[1], "--help");
+    bool help = argc > 1 && !strcmp(argv[1], "--help") && !icectl->session;
     bool known = false;
 
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -109,17 +125,25 @@ static enum status run_group(struct icectl *icectl, int argc, char **argv)
     return fail(icectl, STATUS_USAGE, "incomplete command; icectl %s --help lists them", word);
 }
 
-static enum status run_command(struct icectl *icectl, int argc, char **argv)
+const struct command_entry *command_find(int argc, char **argv, int *words)
 {
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        int words = matches(commands[i].name, argc, argv);
-
-        if (words) {
-            set_action(icectl, "%s", commands[i].name);
-            return commands[i].run(icectl, &commands[i], argc - (words - 1), argv + (words - 1));
-        }
+        *words = matches(commands[i].name, argc, argv);
+        if (*words)
+            return &commands[i];
     }
-    return run_group(icectl, argc, argv);
+    return NULL;
+}
+
+static enum status run_command(struct icectl *icectl, int argc, char **argv)
+{
+    int words;
+    const struct command_entry *entry = command_find(argc, argv, &words);
+
+    if (!entry)
+        return command_unknown(icectl, argc, argv);
+    set_action(icectl, "%s", entry->name);
+    return entry->run(icectl, entry, argc - (words - 1), argv + (words - 1));
 }
 
 /* ---- global options ---- */
@@ -140,19 +164,14 @@ static enum status parse_timeout(const struct icectl *icectl, const char *text, 
 
 static enum status take_globals(struct icectl *icectl, const struct globals *globals)
 {
-    struct ice_why why;
+    enum status status = STATUS_DONE;
 
     icectl->json = globals->json->count;
     if (globals->dir->count)
         icectl->dir = globals->dir->sval[0];
-    if (globals->function->count) {
-        icectl->function = globals->function->sval[0];
-        if (parse_name(icectl->function, &why))
-            return fail(icectl, STATUS_USAGE, "--function %s", why.text);
-    }
     if (globals->timeout->count)
-        return parse_timeout(icectl, globals->timeout->sval[0], &icectl->timeout_ms);
-    return STATUS_DONE;
+        status = parse_timeout(icectl, globals->timeout->sval[0], &icectl->timeout_ms);
+    return status ? status : args_function(icectl, globals->function);
 }
 
 /* Global options stand before the command: what follows it is the command's. */

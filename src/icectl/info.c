@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "device.h"
 #include "dialect/describe.h"
+#include "virtio/ice.h"
 #include "virtio/virtio.h"
 
 #include <inttypes.h>
@@ -24,10 +25,10 @@ static void print_size(FILE *out, uint64_t bytes)
         fprintf(out, "%" PRIu64 " bytes\n", bytes);
 }
 
-static void print_features(FILE *out, uint64_t features)
+static void print_features(FILE *out, const struct dialect *dialect, uint64_t features)
 {
     for (unsigned bit = 0; bit < 64; bit++) {
-        const char *name = feature_name(bit);
+        const char *name = feature_name(dialect, bit);
 
         if (!(features & VIRTIO_FEATURE(bit)))
             continue;
@@ -38,12 +39,22 @@ static void print_features(FILE *out, uint64_t features)
     }
 }
 
+/* What only some dialects say. */
+static void print_keys(FILE *out, const struct function_config *config)
+{
+    if (config->dun_bytes)
+        fprintf(out, "DUN:             %u bits\n", config->dun_bytes * 8);
+    if (config->key_types)
+        fprintf(out, "key types:      %s%s\n", config->key_types & ICE_KEY_TYPE_RAW ? " raw" : "",
+                config->key_types & ICE_KEY_TYPE_WRAPPED ? " wrapped" : "");
+}
+
 static void print_text(FILE *out, const struct description *description)
 {
     const struct function_config *config = &description->config;
 
     fprintf(out, "function:        %s\n", description->function);
-    fprintf(out, "dialect:         %s\n", description->dialect);
+    fprintf(out, "dialect:         %s\n", description->dialect->name);
     fprintf(out, "size:            ");
     print_size(out, config->capacity * SECTOR_SIZE);
     fprintf(out, "status:          0x%02x\n", description->status);
@@ -57,9 +68,10 @@ static void print_text(FILE *out, const struct description *description)
                 config->slot_offset + config->max_slots - 1);
     else
         fprintf(out, "keyslots:        none\n");
+    print_keys(out, config);
     fprintf(out, "capabilities:    %u\n", description->capability_count);
     fprintf(out, "features:\n");
-    print_features(out, description->negotiated);
+    print_features(out, description->dialect, description->negotiated);
 }
 
 static enum status show(const struct icectl *icectl, struct device *device)
@@ -67,7 +79,7 @@ static enum status show(const struct icectl *icectl, struct device *device)
     struct capability capabilities[CAPABILITIES_MAX];
     struct description description = {
         .function = client_function(device->client),
-        .dialect = client_dialect(device->client),
+        .dialect = device->channel->dialect,
         .offered = device->offered,
         .negotiated = device->channel->features,
         .config = device->config,
@@ -89,8 +101,7 @@ static enum status show(const struct icectl *icectl, struct device *device)
     }
     json = json_new();
     describe_info(json, NULL, &description);
-    return print_json(icectl, json, &why) ? fail(icectl, STATUS_REFUSED, "%s", why.text)
-                                          : STATUS_DONE;
+    return print_json(icectl, json, &why) ? fail_why(icectl, STATUS_REFUSED, &why) : STATUS_DONE;
 }
 
 enum status command_info(struct icectl *icectl, const struct command_entry *entry, int argc,

@@ -30,7 +30,7 @@ static enum status run_simple(struct icectl *icectl, const struct command_entry 
             if (!status && show && show(icectl, answer, &why))
                 status = STATUS_REFUSED;
             if (status)
-                fail(icectl, status, "%s", why.text);
+                fail_why(icectl, status, &why);
             device_close(&device);
         }
     }
@@ -119,7 +119,8 @@ static enum status run_segment(const struct icectl *icectl, struct device *devic
                (uint32_t)(piece->len / SECTOR_SIZE));
     status = exchange_run(device, &command, segment, sizeof(segment), NULL, 0, &why);
     if (status)
-        return fail(icectl, status, "sector %" PRIu64 ": %s", piece->sector, why.text);
+        return fail_errno(icectl, status, why.err, "sector %" PRIu64 ": %s", piece->sector,
+                          why.text);
     return STATUS_DONE;
 }
 

@@ -13,22 +13,36 @@
 struct output {
     const char *path; /* NULL: standard output */
     int fd;           /* -1: not open */
+    bool hex;         /* to icectl->out instead, as a JSON string: a batch's documents are text */
 };
+
+static enum status write_hex(const struct icectl *icectl, const uint8_t *bytes, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < len; i++) {
+        putc_unlocked(digits[bytes[i] >> 4], icectl->out);
+        putc_unlocked(digits[bytes[i] & 15], icectl->out);
+    }
+    return STATUS_DONE;
+}
 
 static enum status write_out(const struct icectl *icectl, struct output *output,
                              const uint8_t *bytes, size_t len)
 {
     const char *name = output->path ? output->path : "standard output";
 
+    if (output->hex)
+        return write_hex(icectl, bytes, len);
     if (output->fd < 0)
         output->fd = open(output->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (output->fd < 0)
-        return fail(icectl, STATUS_REFUSED, "%s: %s", name, strerror(errno));
+        return fail_errno(icectl, STATUS_REFUSED, errno, "%s: %s", name, strerror(errno));
     while (len) {
         ssize_t written = write(output->fd, bytes, len);
 
         if (written < 0 && errno != EINTR)
-            return fail(icectl, STATUS_REFUSED, "%s: %s", name, strerror(errno));
+            return fail_errno(icectl, STATUS_REFUSED, errno, "%s: %s", name, strerror(errno));
         if (written > 0) {
             bytes += written;
             len -= (size_t)written;
@@ -40,7 +54,7 @@ static enum status write_out(const struct icectl *icectl, struct output *output,
 static enum status close_output(const struct icectl *icectl, const struct output *output)
 {
     if (output->path && output->fd >= 0 && close(output->fd))
-        return fail(icectl, STATUS_REFUSED, "%s: %s", output->path, strerror(errno));
+        return fail_errno(icectl, STATUS_REFUSED, errno, "%s: %s", output->path, strerror(errno));
     return STATUS_DONE;
 }
 
@@ -87,12 +101,16 @@ static enum status run(struct icectl *icectl, const struct read_args *args)
     enum status status, closed;
 
     if (!strcmp(path, "-"))
-        output = (struct output){.path = NULL, .fd = STDOUT_FILENO};
+        output = (struct output){.fd = STDOUT_FILENO, .hex = icectl->session};
     status = args_number(icectl, args->count, UINT64_MAX / SECTOR_SIZE, &count);
     if (!status)
         status = transfer_open(&transfer, &options, count * SECTOR_SIZE);
+    if (output.hex)
+        putc('"', icectl->out);
     if (!status)
         status = read_all(&transfer, &output);
+    if (output.hex)
+        putc('"', icectl->out);
     transfer_close(&transfer);
     closed = close_output(icectl, &output);
     return status ? status : closed;

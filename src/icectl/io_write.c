@@ -24,7 +24,7 @@ struct input {
 
 static enum status fail_input(const struct icectl *icectl, const struct input *input, int err)
 {
-    return fail(icectl, STATUS_REFUSED, "%s: %s", input->name, strerror(err));
+    return fail_errno(icectl, STATUS_REFUSED, err, "%s: %s", input->name, strerror(err));
 }
 
 /* Files and block devices have a known length and are read at any place, pipes are not. */

@@ -26,24 +26,28 @@ static ssize_t read_all(int fd, uint8_t *to, size_t len)
     return (ssize_t)done;
 }
 
-static int fill_key(int fd, uint8_t *key, const char *path, const struct algorithm *algorithm,
-                    struct ice_why *why)
+/* `key` has room for one byte more than `most`, to see that there is no more. */
+static int fill_key(int fd, uint8_t *key, const char *path, size_t least, size_t most,
+                    const char *of, size_t *len, struct ice_why *why)
 {
-    size_t want = algorithm->key_bytes;
-    ssize_t got = read_all(fd, key, want + 1); /* one more, to see that there is no more */
+    ssize_t got = read_all(fd, key, most + 1);
 
     if (got < 0)
         return why_errno(why, (int)-got, "key file %.100s", path);
-    if ((size_t)got > want)
+    *len = (size_t)got;
+    if (*len > most)
         return why_set(why, EINVAL, "key file %.100s holds more than the %zu bytes of %s", path,
-                       want, algorithm->name);
-    if ((size_t)got < want)
-        return why_set(why, EINVAL, "key file %.100s holds %zd bytes, not the %zu of %s", path, got,
-                       want, algorithm->name);
+                       most, of);
+    if (*len < least && least == most)
+        return why_set(why, EINVAL, "key file %.100s holds %zu bytes, not the %zu of %s", path,
+                       *len, most, of);
+    if (*len < least)
+        return why_set(why, EINVAL, "key file %.100s is empty", path);
     return 0;
 }
 
-uint8_t *read_key_file(const char *path, const struct algorithm *algorithm, struct ice_why *why)
+uint8_t *read_key_file(const char *path, size_t least, size_t most, const char *of, size_t *len,
+                       struct ice_why *why)
 {
     bool is_stdin = !strcmp(path, "-");
     int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -53,14 +57,53 @@ uint8_t *read_key_file(const char *path, const struct algorithm *algorithm, stru
         why_errno(why, errno, "key file %.100s", path);
         return NULL;
     }
-    key = secret_alloc(algorithm->key_bytes + 1u);
+    key = secret_alloc(most + 1);
     if (!key)
         secret_exhausted("a key", why);
-    else if (fill_key(fd, key, path, algorithm, why)) {
+    else if (fill_key(fd, key, path, least, most, of, len, why)) {
         secret_free(key);
         key = NULL;
     }
     if (!is_stdin)
         close(fd);
     return key;
+}
+
+/* 0 or -errno. */
+static int write_all(int fd, const uint8_t *key, size_t len)
+{
+    while (len) {
+        ssize_t written = write(fd, key, len);
+
+        if (written < 0 && errno != EINTR)
+            return -errno;
+        if (written > 0) {
+            key += written;
+            len -= (size_t)written;
+        }
+    }
+    return 0;
+}
+
+int write_key_file(const char *path, const uint8_t *key, size_t len, struct ice_why *why)
+{
+    int fd, err;
+
+    if (!path) {
+        err = write_all(STDOUT_FILENO, key, len);
+        return err ? why_errno(why, -err, "standard output") : 0;
+    }
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST)
+        return why_set(why, EEXIST, "%.100s is there already, and no key file is overwritten",
+                       path);
+    if (fd < 0)
+        return why_errno(why, errno, "%.100s", path);
+    err = write_all(fd, key, len);
+    if (close(fd) && !err)
+        err = -errno;
+    if (!err)
+        return 0;
+    unlink(path);
+    return why_errno(why, -err, "%.100s", path);
 }

@@ -24,32 +24,35 @@ uint64_t plan_named(const struct plan *plan)
 struct piece plan_piece(const struct plan *plan, uint64_t index)
 {
     uint64_t offset = index * plan->piece_bytes;
-
-    return (struct piece){
+    struct piece piece = {
         .offset = offset,
         .len = min_u64(plan->piece_bytes, plan->bytes - offset),
         .sector = plan->sector + offset / SECTOR_SIZE,
-        .dun = plan->tagged ? plan->dun + offset / plan->data_unit : 0,
     };
+
+    if (plan->tagged) {
+        piece.dun = plan->dun;
+        dun_add(&piece.dun, offset / plan->data_unit);
+    }
+    return piece;
 }
 
-/* The byte where units of `unit` bytes that count from `first` reach 2^64. */
-static uint64_t wrap_of(uint64_t first, uint64_t unit)
+/* The byte where units of `unit` bytes, counted from `first`, need more than `bits` bits. */
+static uint64_t wrap_of(struct dun first, unsigned bits, uint64_t unit)
 {
-    uint64_t units = -first;
     uint64_t offset;
 
-    if (units == 0 || __builtin_mul_overflow(units, unit, &offset))
+    if (__builtin_mul_overflow(dun_left(&first, bits, UINT64_MAX), unit, &offset))
         return UINT64_MAX;
     return offset;
 }
 
 uint64_t plan_wrap(const struct plan *plan)
 {
-    uint64_t wrap = wrap_of(plan->sector, SECTOR_SIZE);
+    uint64_t wrap = wrap_of(dun_from_u64(plan->sector), 64, SECTOR_SIZE);
 
     if (plan->tagged)
-        wrap = min_u64(wrap, wrap_of(plan->dun, plan->data_unit));
+        wrap = min_u64(wrap, wrap_of(plan->dun, plan->dun_bits, plan->data_unit));
     return wrap < plan->bytes ? wrap : UINT64_MAX;
 }
 

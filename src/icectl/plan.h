@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How a long transfer becomes requests: pieces of one size, a multiple of the data unit, with the
- * DUN advancing by units. Sectors and DUNs are 64 bits wide, a transfer may run past that: whether
- * one request may, the device decides; but a piece that begins there cannot be named at all.
+ * DUN advancing by units. Sectors are 64 bits wide, DUNs what the dialect's header has, and a
+ * transfer may run past that: whether one request may, the device decides; but a piece that begins
+ * there cannot be named at all.
  */
 #ifndef ICESIM_ICECTL_PLAN_H
 #define ICESIM_ICECTL_PLAN_H
 
+#include "base/dun.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,14 +17,16 @@ struct plan {
     uint64_t piece_bytes; /* of each piece but the last */
     uint64_t sector;      /* of the first byte */
     bool tagged;
-    uint64_t dun;       /* of the first byte; when tagged */
-    uint32_t data_unit; /* when tagged */
+    struct dun dun;     /* of the first byte, within dun_bits; when tagged, as all that follows */
+    unsigned dun_bits;  /* 1..256 */
+    uint32_t data_unit; /* bytes */
 };
 
 struct piece {
     uint64_t offset; /* from the transfer's start */
     uint64_t len;
-    uint64_t sector, dun;
+    uint64_t sector;
+    struct dun dun;
 };
 
 /* At least 1: a transfer of nothing is one request of nothing, for the device to judge. */
@@ -34,7 +38,7 @@ uint64_t plan_named(const struct plan *plan);
 /* Piece `index`, below plan_named. */
 struct piece plan_piece(const struct plan *plan, uint64_t index);
 
-/* From this byte of the transfer on, sector or DUN is 2^64 or more; UINT64_MAX: nowhere. */
+/* From this byte of the transfer on, sector or DUN is too wide; UINT64_MAX: nowhere. */
 uint64_t plan_wrap(const struct plan *plan);
 
 /*

@@ -18,7 +18,7 @@ static enum status reset(struct icectl *icectl, const char *scope)
             continue;
         set_action(icectl, "reset %s", scope);
         return ask_control(icectl, MESSAGE_RESET, strcmp(scope, "engine") != 0,
-                           (struct control_argument){"scope", scope}, show);
+                           argument_text("scope", scope), show);
     }
     return fail(icectl, STATUS_USAGE, "--scope \"%.32s\" is none of device, function, engine",
                 scope);

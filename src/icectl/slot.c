@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* slot list, program, evict. Keys go in band, from the file's read(2) to the socket in secret
- * memory. */
+/* slot list, program, evict. Keys stay in secret memory from the file's read(2) to the socket. */
 #include "args.h"
 #include "base/algorithm.h"
 #include "base/bytes.h"
@@ -8,8 +7,8 @@
 #include "base/units.h"
 #include "commands.h"
 #include "control.h"
-#include "device.h"
 #include "key_file.h"
+#include "key_path.h"
 #include "slot_rows.h"
 #include "virtio/ice.h"
 
@@ -19,42 +18,79 @@
 
 /* ---- list ---- */
 
-static void print_empty(FILE *out, uint64_t first, uint64_t end)
+struct listing {
+    FILE *out;
+    bool physical; /* with a column of its own, as it differs */
+};
+
+/* "3", or "3..7" */
+static void print_range(FILE *out, uint64_t first, uint64_t last)
 {
     char range[48];
 
-    if (first == end)
-        return;
-    if (first + 1 == end)
+    if (first == last)
         snprintf(range, sizeof(range), "%" PRIu64, first);
     else
-        snprintf(range, sizeof(range), "%" PRIu64 "..%" PRIu64, first, end - 1);
-    fprintf(out, "%-8s -\n", range);
+        snprintf(range, sizeof(range), "%" PRIu64 "..%" PRIu64, first, last);
+    fprintf(out, "%-8s ", range);
+}
+
+/* From one row to another, with what the engine calls them. */
+static void print_slots(const struct listing *listing, const struct slot_row *first,
+                        const struct slot_row *last)
+{
+    print_range(listing->out, first->slot, last->slot);
+    if (listing->physical)
+        print_range(listing->out, first->physical, last->physical);
+}
+
+static void print_programmed(const struct listing *listing, const struct slot_row *row)
+{
+    print_slots(listing, row, row);
+    fprintf(listing->out, "%-21s %-5" PRIu64 " %-7s %-16s %" PRIu64 "%s%s\n", row->alg,
+            row->data_unit, row->key_type, row->fingerprint, row->in_flight, *row->owner ? " " : "",
+            row->owner);
+}
+
+static void print_head(const struct listing *listing)
+{
+    fprintf(listing->out, "%-8s ", "SLOT");
+    if (listing->physical)
+        fprintf(listing->out, "%-8s ", "PHYSICAL");
+    fprintf(listing->out, "%-21s %-5s %-7s %-16s %s\n", "ALG", "UNIT", "KEY", "FINGERPRINT",
+            "IN-FLIGHT");
 }
 
 /* Runs of empty slots share a line. */
 static int print_rows(FILE *out, struct reader reader, struct ice_why *why)
 {
-    uint64_t rows, empty_from = 0, next = 0;
+    struct listing listing = {.out = out};
+    struct slot_row row, first, last; /* of the run */
+    bool empty = false;
+    uint64_t rows;
     int err = read_array(&reader, &rows, why);
 
-    fprintf(out, "%-8s %-21s %-5s %-5s %-16s %s\n", "SLOT", "ALG", "UNIT", "KEY", "FINGERPRINT",
-            "IN-FLIGHT");
     for (uint64_t i = 0; !err && i < rows; i++) {
-        struct slot_row row;
-
         err = read_slot_row(&reader, &row, why);
-        if (i == 0 || row.programmed) {
-            print_empty(out, empty_from, next);
-            empty_from = row.slot + row.programmed;
+        if (i == 0) {
+            listing.physical = row.physical != row.slot;
+            print_head(&listing);
         }
-        next = row.slot + 1;
+        if (empty && row.programmed) {
+            print_slots(&listing, &first, &last);
+            fputs("-\n", out);
+        }
         if (row.programmed)
-            fprintf(out, "%-8" PRIu64 " %-21s %-5" PRIu64 " %-5s %-16s %" PRIu64 "%s%s\n", row.slot,
-                    row.alg, row.data_unit, row.key_type, row.fingerprint, row.in_flight,
-                    *row.owner ? " " : "", row.owner);
+            print_programmed(&listing, &row);
+        else if (!empty)
+            first = row;
+        empty = !row.programmed;
+        last = row;
     }
-    print_empty(out, empty_from, next);
+    if (!err && empty) {
+        print_slots(&listing, &first, &last);
+        fputs("-\n", out);
+    }
     return err;
 }
 
@@ -76,37 +112,11 @@ enum status command_slot_list(struct icectl *icectl, const struct command_entry 
     return status;
 }
 
-/* ---- program and evict ---- */
-
-/* A key operation that was refused is 1, whatever the device's word for it. */
-static enum status tell_key_operation(const struct icectl *icectl, enum status status,
-                                      const struct ice_why *why)
-{
-    if (!status)
-        return STATUS_DONE;
-    return fail(icectl, status == STATUS_CONNECTION ? STATUS_CONNECTION : STATUS_REFUSED, "%s",
-                why->text);
-}
-
-static enum status run_key_command(const struct icectl *icectl, const struct command *command)
-{
-    struct device device;
-    struct ice_why why;
-    enum status status = device_open(icectl, &device);
-
-    if (status)
-        return status;
-    status = device_need(icectl, &device, VIRTIO_BLK_F_ICE_KEY_OPS, "in-band key operations");
-    if (!status)
-        status = tell_key_operation(icectl, exchange_run(&device, command, NULL, 0, NULL, 0, &why),
-                                    &why);
-    device_close(&device);
-    return status;
-}
+/* ---- program ---- */
 
 struct program_args {
-    struct arg_lit *help;
-    struct arg_str *alg, *key_file, *data_unit, *slot;
+    struct arg_lit *help, *wrapped;
+    struct arg_str *alg, *key_file, *data_unit, *via, *slot;
     struct arg_end *end;
 };
 
@@ -120,38 +130,73 @@ static enum status find_algorithm(const struct icectl *icectl, const char *name,
                 name);
 }
 
+/* What the options say of the key, but for its bytes. */
+static enum status read_key_options(const struct icectl *icectl, const struct program_args *args,
+                                    struct command_key *key, const struct algorithm **algorithm)
+{
+    enum status status = find_algorithm(icectl, args->alg->sval[0], algorithm);
+
+    *key = (struct command_key){.data_unit = DATA_UNIT_DEFAULT};
+    if (!status)
+        status = args_data_unit(icectl, args->data_unit, &key->data_unit);
+    if (status)
+        return status;
+    key->type = args->wrapped->count ? ICE_KEY_TYPE_WRAPPED : ICE_KEY_TYPE_RAW;
+    key->alg = (*algorithm)->alg;
+    key->key_size = (*algorithm)->key_size;
+    return STATUS_DONE;
+}
+
+static uint8_t *read_key(const struct program_args *args, const struct algorithm *algorithm,
+                         size_t *len, struct ice_why *why)
+{
+    const char *path = args->key_file->sval[0];
+
+    if (args->wrapped->count)
+        return read_key_file(path, 1, ICE_KEY_FIELD, "a wrapped key", len, why);
+    return read_key_file(path, algorithm->key_bytes, algorithm->key_bytes, algorithm->name, len,
+                         why);
+}
+
+static enum status program_by(struct icectl *icectl, enum via via, uint32_t slot,
+                              const struct command_key *key)
+{
+    struct key_path path;
+    struct ice_why why;
+    enum status status = key_path_open(icectl, via, &path);
+
+    if (status)
+        return status;
+    status = tell_key_operation(icectl, key_path_program(&path, slot, key, &why), &why);
+    key_path_close(&path);
+    return status;
+}
+
 static enum status program(struct icectl *icectl, const struct program_args *args)
 {
-    struct command command = {.kind = COMMAND_KEY_PROGRAM};
     const struct algorithm *algorithm;
-    uint32_t data_unit = DATA_UNIT_DEFAULT;
+    struct command_key key;
+    enum via via = VIA_EITHER;
+    uint32_t slot = 0;
+    size_t len;
     struct ice_why why;
-    uint8_t *key;
-    enum status status = args_slot(icectl, args->slot, &command.slot);
+    uint8_t *bytes;
+    enum status status = args_slot(icectl, args->slot, &slot);
 
     if (!status)
-        status = find_algorithm(icectl, args->alg->sval[0], &algorithm);
+        status = read_key_options(icectl, args, &key, &algorithm);
     if (!status)
-        status = args_data_unit(icectl, args->data_unit, &data_unit);
+        status = read_via(icectl, args->via, &via);
     if (status)
         return status;
-    set_action(icectl, "slot program %u", command.slot);
-    status = check_slot(icectl, command.slot);
-    if (status)
-        return status;
-    key = read_key_file(args->key_file->sval[0], algorithm, &why);
-    if (!key)
-        return fail(icectl, STATUS_REFUSED, "%s", why.text);
-    command.key = (struct command_key){
-        .type = ICE_KEY_TYPE_RAW,
-        .alg = algorithm->alg,
-        .key_size = algorithm->key_size,
-        .data_unit = data_unit,
-        .len = algorithm->key_bytes,
-        .bytes = key,
-    };
-    status = run_key_command(icectl, &command);
-    secret_free(key);
+    set_action(icectl, "slot program %u", slot);
+    bytes = read_key(args, algorithm, &len, &why);
+    if (!bytes)
+        return fail_why(icectl, STATUS_REFUSED, &why);
+    key.bytes = bytes;
+    key.len = (uint16_t)len;
+    status = program_by(icectl, via, slot, &key);
+    secret_free(bytes);
     return status;
 }
 
@@ -161,8 +206,10 @@ enum status command_slot_program(struct icectl *icectl, const struct command_ent
     struct program_args args = {
         .help = arg_lit0(NULL, "help", "show this"),
         .alg = arg_str1(NULL, "alg", "ALG", "algorithm; icectl caps lists them"),
-        .key_file = arg_str1(NULL, "key-file", "FILE|-", "the raw key, exactly its length"),
+        .key_file = arg_str1(NULL, "key-file", "FILE|-", "the key"),
         .data_unit = arg_str0(NULL, "data-unit", "BYTES", "size of a data unit (4096)"),
+        .wrapped = arg_lit0(NULL, "wrapped", "the file holds an ephemeral wrapped key"),
+        .via = arg_str0(NULL, "via", "PATH", "in-band or out-of-band"),
         .slot = arg_str1(NULL, NULL, "SLOT", NULL),
         .end = arg_end(4),
     };
@@ -174,64 +221,53 @@ enum status command_slot_program(struct icectl *icectl, const struct command_ent
     return status;
 }
 
-/* All that can be emptied is; the first refusal is told. */
-static enum status evict_each(struct icectl *icectl, struct device *device)
-{
-    enum status result = STATUS_DONE;
-    struct ice_why cause = {0};
-
-    for (unsigned i = 0; result != STATUS_CONNECTION && i < device->config.max_slots; i++) {
-        struct command command = {.kind = COMMAND_KEY_EVICT,
-                                  .slot = device->config.slot_offset + i};
-        struct ice_why why;
-        enum status status = exchange_run(device, &command, NULL, 0, NULL, 0, &why);
-
-        if (status == STATUS_CONNECTION || (status && !result)) {
-            set_action(icectl, "slot evict %u", command.slot);
-            result = status;
-            cause = why;
-        }
-    }
-    return tell_key_operation(icectl, result, &cause);
-}
-
-static enum status evict_all(struct icectl *icectl)
-{
-    struct device device;
-    enum status status = device_open(icectl, &device);
-
-    if (status)
-        return status;
-    status = device_need(icectl, &device, VIRTIO_BLK_F_ICE_KEY_OPS, "in-band key operations");
-    if (!status)
-        status = evict_each(icectl, &device);
-    device_close(&device);
-    return status;
-}
+/* ---- evict ---- */
 
 struct evict_args {
     struct arg_lit *help, *all;
-    struct arg_str *slot;
+    struct arg_str *slot, *via;
     struct arg_end *end;
 };
 
+static enum status evict_by(struct icectl *icectl, enum via via, const uint32_t *slot)
+{
+    struct key_path path;
+    struct ice_why why;
+    uint32_t culprit;
+    enum status status = key_path_open(icectl, via, &path);
+
+    if (status)
+        return status;
+    if (slot)
+        status = key_path_evict(&path, *slot, &why);
+    else
+        status = key_path_evict_all(&path, &culprit, &why);
+    if (status && !slot)
+        set_action(icectl, "slot evict %u", culprit);
+    status = tell_key_operation(icectl, status, &why);
+    key_path_close(&path);
+    return status;
+}
+
 static enum status evict(struct icectl *icectl, const struct evict_args *args)
 {
-    struct command command = {.kind = COMMAND_KEY_EVICT};
-    enum status status;
+    enum via via = VIA_EITHER;
+    uint32_t slot = 0;
+    enum status status = read_via(icectl, args->via, &via);
 
+    if (status)
+        return status;
     if (args->all->count + args->slot->count != 1)
         return fail(icectl, STATUS_USAGE, "either SLOT or --all is needed");
     if (args->all->count) {
         set_action(icectl, "slot evict --all");
-        return evict_all(icectl);
+        return evict_by(icectl, via, NULL);
     }
-    status = args_slot(icectl, args->slot, &command.slot);
+    status = args_slot(icectl, args->slot, &slot);
     if (status)
         return status;
-    set_action(icectl, "slot evict %u", command.slot);
-    status = check_slot(icectl, command.slot);
-    return status ? status : run_key_command(icectl, &command);
+    set_action(icectl, "slot evict %u", slot);
+    return evict_by(icectl, via, &slot);
 }
 
 enum status command_slot_evict(struct icectl *icectl, const struct command_entry *entry, int argc,
@@ -241,6 +277,7 @@ enum status command_slot_evict(struct icectl *icectl, const struct command_entry
         .help = arg_lit0(NULL, "help", "show this"),
         .all = arg_lit0(NULL, "all", "every slot of the function"),
         .slot = arg_str0(NULL, NULL, "SLOT", NULL),
+        .via = arg_str0(NULL, "via", "PATH", "in-band or out-of-band"),
         .end = arg_end(4),
     };
     enum status status;

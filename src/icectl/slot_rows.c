@@ -2,7 +2,6 @@
 #include "slot_rows.h"
 #include "base/bytes.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 static bool is(const char *key, size_t len, const char *name)
@@ -22,6 +21,7 @@ static char *text_field(struct slot_row *row, const char *key, size_t len)
 static uint64_t *uint_field(struct slot_row *row, const char *key, size_t len)
 {
     return is(key, len, "slot")        ? &row->slot
+           : is(key, len, "physical")  ? &row->physical
            : is(key, len, "data_unit") ? &row->data_unit
            : is(key, len, "in_flight") ? &row->in_flight
                                        : NULL;
@@ -46,7 +46,7 @@ int read_slot_row(struct reader *reader, struct slot_row *row, struct ice_why *w
     uint64_t pairs;
     int err = read_map(reader, &pairs, why);
 
-    *row = (struct slot_row){0};
+    *row = (struct slot_row){.physical = UINT64_MAX};
     for (; !err && pairs; pairs--) {
         const char *key;
         struct reader value;
@@ -60,20 +60,21 @@ int read_slot_row(struct reader *reader, struct slot_row *row, struct ice_why *w
         if (!err && reader_next(&value, &item) == READ_OK)
             take_value(row, key, len, &item);
     }
+    if (row->physical == UINT64_MAX)
+        row->physical = row->slot;
     return err;
 }
 
-int find_data_unit(struct reader result, uint32_t slot, uint32_t *data_unit, struct ice_why *why)
+int find_slot_row(struct reader result, uint64_t slot, struct slot_row *row, bool *found,
+                  struct ice_why *why)
 {
-    struct slot_row row;
     uint64_t rows;
     int err = read_array(&result, &rows, why);
 
-    *data_unit = 0;
-    for (; !err && rows; rows--) {
-        err = read_slot_row(&result, &row, why);
-        if (!err && row.slot == slot && row.programmed)
-            *data_unit = (uint32_t)min_u64(row.data_unit, UINT32_MAX);
+    *found = false;
+    for (; !err && !*found && rows; rows--) {
+        err = read_slot_row(&result, row, why);
+        *found = !err && row->slot == slot;
     }
     return err;
 }

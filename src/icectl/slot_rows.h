@@ -8,7 +8,8 @@
 #define ROW_TEXT 32
 
 struct slot_row {
-    uint64_t slot, data_unit, in_flight;
+    uint64_t slot, physical; /* on the function's wire; in the engine */
+    uint64_t data_unit, in_flight;
     bool programmed;
     char alg[ROW_TEXT], key_type[ROW_TEXT], fingerprint[ROW_TEXT],
         owner[ROW_TEXT]; /* "" for null */
@@ -17,7 +18,8 @@ struct slot_row {
 /* The next row of the array whose head has been read. 0 or -EPROTO. */
 int read_slot_row(struct reader *reader, struct slot_row *row, struct ice_why *why);
 
-/* The data unit of `slot` in a whole result; 0 when it is empty or not there. 0 or -EPROTO. */
-int find_data_unit(struct reader result, uint32_t slot, uint32_t *data_unit, struct ice_why *why);
+/* The row of `slot` in a whole result; *found: whether there is one. 0 or -EPROTO. */
+int find_slot_row(struct reader result, uint64_t slot, struct slot_row *row, bool *found,
+                  struct ice_why *why);
 
 #endif

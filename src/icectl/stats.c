@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Counters as the server names them; those of an inner map go by "outer.inner". */
+/*
+ * Counters as the server names them; those of an inner map go by "outer.inner", and are not shown
+ * to people at 0: there are many.
+ */
 #include "args.h"
 #include "base/bytes.h"
 #include "commands.h"
@@ -18,7 +21,8 @@ static int print_counter(FILE *out, const char *group, const char *key, size_t l
         return err;
     snprintf(name, sizeof(name), "%s%s%.*s", group, *group ? "." : "",
              (int)min_u64(len, FRAME_KEY_MAX), key);
-    fprintf(out, "%-32s %" PRIu64 "\n", name, value);
+    if (value || !*group)
+        fprintf(out, "%-32s %" PRIu64 "\n", name, value);
     return 0;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "transfer.h"
 #include "base/bytes.h"
+#include "base/secret.h"
 #include "base/units.h"
 #include "slot_rows.h"
-#include "virtio/ice.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,10 +23,31 @@ static enum status read_options(struct transfer *transfer, const struct transfer
     if (!status)
         status = args_slot(icectl, options->slot, &transfer->slot);
     if (!status)
-        status = args_number(icectl, options->dun, UINT64_MAX, &plan->dun);
+        status = args_dun(icectl, options->dun, &plan->dun);
     if (!status)
         status = args_data_unit(icectl, options->data_unit, &plan->data_unit);
-    return status ? status : check_slot(icectl, transfer->slot);
+    return status;
+}
+
+/* Whether the dialect can name the slot and the first DUN; the plan sees to the others. */
+static enum status check_tag(struct transfer *transfer)
+{
+    const struct channel *channel = transfer->device.channel;
+    struct command command = {
+        .kind = transfer->kind,
+        .tagged = true,
+        .slot = transfer->slot,
+        .dun = transfer->plan.dun,
+    };
+    struct ice_why why;
+
+    if (!channel_has_crypto(channel))
+        return fail(transfer->icectl, STATUS_REFUSED, "%s offers no inline crypto",
+                    transfer->device.name.text);
+    if (channel->dialect->can_send(channel->features, &command, &why))
+        return fail_why(transfer->icectl, STATUS_REFUSED, &why);
+    transfer->plan.dun_bits = channel->dialect->dun_bits;
+    return STATUS_DONE;
 }
 
 /* What the device says that one request may carry. */
@@ -40,8 +61,10 @@ static uint64_t request_limit(const struct device *device)
 /* The slot's unit, from the control socket; an empty slot gets any: it will be refused. */
 static enum status ask_data_unit(struct transfer *transfer, uint32_t *data_unit)
 {
-    struct control_argument argument = {"function", transfer->device.name.text};
+    struct control_argument argument = argument_text("function", transfer->device.name.text);
     struct client *control;
+    struct slot_row row;
+    bool found;
     struct ice_why why;
     uint8_t *bytes = NULL;
     size_t len;
@@ -54,16 +77,18 @@ static enum status ask_data_unit(struct transfer *transfer, uint32_t *data_unit)
                     transfer->slot, why.text);
     err = control_call(control, MESSAGE_SLOT_LIST, &argument, 1, &bytes, &len, &why);
     if (!err)
-        err = find_data_unit((struct reader){bytes, bytes + len}, transfer->slot, data_unit, &why);
-    free(bytes);
+        err =
+            find_slot_row((struct reader){bytes, bytes + len}, transfer->slot, &row, &found, &why);
+    secret_free(bytes);
     if (err) {
         enum status status = fail_call(transfer->icectl, control, err, &why);
         client_close(control);
         return status;
     }
     client_close(control);
-    if (*data_unit < DATA_UNIT_MIN)
-        *data_unit = DATA_UNIT_MIN;
+    *data_unit = DATA_UNIT_MIN;
+    if (found && row.data_unit > DATA_UNIT_MIN)
+        *data_unit = (uint32_t)min_u64(row.data_unit, UINT32_MAX);
     return STATUS_DONE;
 }
 
@@ -96,7 +121,7 @@ static enum status open_lanes(struct transfer *transfer)
         struct ice_why why;
 
         if (exchange_init(&lane->exchange, &why))
-            return fail(transfer->icectl, STATUS_REFUSED, "%s", why.text);
+            return fail_why(transfer->icectl, STATUS_REFUSED, &why);
         lane->buffer = malloc(bytes ? bytes : 1);
         if (!lane->buffer)
             return fail(transfer->icectl, STATUS_REFUSED, "no memory for %zu bytes", bytes);
@@ -112,8 +137,7 @@ enum status transfer_open(struct transfer *transfer, const struct transfer_optio
     if (!status)
         status = device_open(transfer->icectl, &transfer->device);
     if (!status && transfer->plan.tagged)
-        status =
-            device_need(transfer->icectl, &transfer->device, VIRTIO_BLK_F_ICE, "inline crypto");
+        status = check_tag(transfer);
     if (!status)
         status = make_plan(transfer, bytes);
     return status ? status : open_lanes(transfer);
@@ -131,7 +155,8 @@ void transfer_close(struct transfer *transfer)
 
 enum status fail_wrap(const struct icectl *icectl, const struct plan *plan)
 {
-    return fail(icectl, STATUS_REFUSED, "sector or DUN reaches 2^64 at byte %llu of the data",
+    return fail(icectl, STATUS_REFUSED,
+                "from byte %llu of the data on, the sector or the DUN is too wide to be named",
                 (unsigned long long)plan_wrap(plan));
 }
 
@@ -142,7 +167,7 @@ void lane_submit(struct transfer *transfer, struct lane *lane)
         .sector = lane->piece.sector,
         .tagged = transfer->plan.tagged,
         .slot = transfer->plan.tagged ? transfer->slot : 0,
-        .dun = dun_from_u64(lane->piece.dun),
+        .dun = lane->piece.dun,
     };
     bool write = transfer->kind == COMMAND_WRITE;
 
@@ -161,7 +186,7 @@ enum status lane_wait(struct transfer *transfer, struct lane *lane)
     lane->busy = false;
     status = exchange_wait(&transfer->device, &lane->exchange);
     if (status)
-        return fail(transfer->icectl, status, "sector %llu: %s",
-                    (unsigned long long)lane->piece.sector, lane->exchange.why.text);
+        return fail_errno(transfer->icectl, status, lane->exchange.why.err, "sector %llu: %s",
+                          (unsigned long long)lane->piece.sector, lane->exchange.why.text);
     return STATUS_DONE;
 }

@@ -92,6 +92,7 @@ static void close_connection(struct connection *c)
 {
     struct server *server = c->server;
     int fd = c->fd;
+    struct host_function *function = c->function;
     if (c->attachment)
         attachment_close(c->attachment);
     budget_cancel(&server->budget, &c->waiter);
@@ -110,6 +111,8 @@ static void close_connection(struct connection *c)
     c->generation++;
     pthread_mutex_unlock(&c->lock);
     close(fd);
+    if (function)
+        host_let_go(server->host, function);
     table_put(server, c);
 }
 
@@ -282,11 +285,12 @@ void connection_finish(struct connection *c)
     connection_settle(c);
 }
 
-void connection_cut(struct connection *c)
+void connection_cut(struct connection *c, const struct host_function *function)
 {
     if (!lock_open(c))
         return;
-    c->dead = true;
+    if (!function || c->function == function)
+        c->dead = true;
     connection_settle(c);
 }
 
@@ -333,25 +337,28 @@ static void turn_away(struct connection *c, const struct ice_why *why)
     connection_queue(c, &c->small, c->small_bytes, len);
 }
 
-static void begin(struct connection *c, int fd)
+static void begin(struct connection *c, int fd, struct host_function *function)
 {
     /* From `fd` on all is one client's. */
     memset((char *)c + offsetof(struct connection, fd), 0,
            sizeof(*c) - offsetof(struct connection, fd));
     c->fd = fd;
     c->host = c->server->host;
+    c->function = function;
     c->small.release = release_small;
     c->large.release = release_document;
     c->event.release = release_events;
     c->reading = true; /* nobody else reads until the attachment is there */
 }
 
-void connection_open(struct connection *c, int fd, struct ice_function *function)
+void connection_open(struct connection *c, int fd, struct host_function *function)
 {
     struct ice_attachment *attachment = NULL;
     struct ice_why why = {0};
+    if (function)
+        host_hold(c->server->host, function);
     pthread_mutex_lock(&c->lock);
-    begin(c, fd);
+    begin(c, fd, function);
     pthread_mutex_unlock(&c->lock);
 
     uint8_t *in = secret_alloc(FRAME_INLINE_MAX);
@@ -359,7 +366,7 @@ void connection_open(struct connection *c, int fd, struct ice_function *function
     if (!err)
         err = server_watch(c->server, c, &why);
     if (!err && function)
-        err = attachment_open(function, &connection_events, c, &attachment, &why);
+        err = attachment_open(function->function, &connection_events, c, &attachment, &why);
 
     pthread_mutex_lock(&c->lock);
     c->in = in;

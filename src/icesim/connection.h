@@ -25,6 +25,7 @@
 
 struct server;
 struct host;
+struct host_function;
 struct connection;
 
 /* Bytes on their way to the client. */
@@ -46,7 +47,8 @@ struct request {
     uint64_t tag;
     size_t received, bulk_len; /* of the readable part */
     size_t writable_len;
-    uint8_t *secret; /* FRAME_SECRET bytes: the start of the readable part, perhaps a key */
+    /* FRAME_SECRET bytes: the start of the readable part, perhaps a key; or less, and the reply. */
+    uint8_t *secret;
     uint8_t *buffer; /* room for the reply's head, the writable part, room for `why`, the rest */
     size_t capacity;
 };
@@ -62,7 +64,8 @@ struct connection {
 
     int fd; /* -1: the entry is free */
     struct host *host;
-    struct ice_attachment *attachment; /* NULL on a control socket */
+    struct host_function *function;    /* held; NULL on a control socket */
+    struct ice_attachment *attachment; /* the same */
     bool forbidden;                    /* the peer may not use this control socket */
     uid_t peer;
 
@@ -116,9 +119,10 @@ struct connection {
 
 /*
  * Makes a free entry the connection of the accepted socket `fd`, which it owns from now on.
- * `function` is NULL on a control socket. What fails is told to the client.
+ * `function`, which it holds as long as it is open, is NULL on a control socket. What fails is told
+ * to the client.
  */
-void connection_open(struct connection *connection, int fd, struct ice_function *function);
+void connection_open(struct connection *connection, int fd, struct host_function *function);
 
 /* An epoll event for the entry at `generation`. */
 void connection_event(struct connection *connection, uint32_t generation, uint32_t events);
@@ -134,8 +138,8 @@ void connection_queue(struct connection *connection, struct output *output, cons
 /* No further frame is read; closed once all replies are out. */
 void connection_finish(struct connection *connection);
 
-/* Closed as soon as nothing runs. */
-void connection_cut(struct connection *connection);
+/* Closed as soon as nothing runs, if it is `function`'s (NULL: whoever's). */
+void connection_cut(struct connection *connection, const struct host_function *function);
 
 /* Memory has been granted to it. */
 void connection_fed(struct connection *connection);

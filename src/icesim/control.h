@@ -15,9 +15,10 @@ bool control_knows(uint64_t message);
 bool control_waits(uint64_t message);
 
 /*
- * Runs a known message. `args` stands at its map, which ends the frame. Appends the answer to
- * `result`. 0 or -errno: -EINVAL for keys that are unknown, given twice or missing; -ENOENT for a
- * function.
+ * Runs a known message. `args` stands at its map, which ends the frame, in secret memory. Appends
+ * the answer to `result`. 0 or -errno: -EPROTO for a value of another type; -EINVAL for keys that
+ * are unknown, given twice or missing; -ENOENT for a function; -EPERM: a slot that the secure
+ * monitor does not give to the function; what the work itself says.
  */
 int control_run(struct host *host, uint64_t message, struct reader *args, struct document *result,
                 struct ice_why *why);

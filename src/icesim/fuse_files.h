@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the FUSE tree shows: the media as stored through the owner's function, slots through `vm0`,
- * and status.json, made by the code that answers `icectl --json info` and `slot list`.
+ * What the FUSE tree shows of a host: the media as stored through the owner's function; of each
+ * function its slots, its sectors as stored, and status.json, made by the code that answers
+ * `icectl --json info` and `slot list`. It follows the host's functions as they come and go, and
+ * keeps one from going while a file of it is open.
  */
 #ifndef ICESIM_ICESIM_FUSE_FILES_H
 #define ICESIM_ICESIM_FUSE_FILES_H
@@ -11,13 +13,13 @@
 
 struct fuse_files;
 
-/* 0 or -errno. */
+/* With the functions that there are; not yet mounted. 0 or -errno. */
 int fuse_files_open(struct host *host, struct fuse_files **files, struct ice_why *why);
 
-/* No call of the ops is under way; NULL is allowed. */
+/* Stops its front, too. NULL is allowed. */
 void fuse_files_close(struct fuse_files *files);
 
-/* The operations, with a struct fuse_files as their user. */
-extern const struct fuse_front_ops fuse_files_ops;
+/* For mounting; lives as long as `files`. */
+struct fuse_front *fuse_files_front(struct fuse_files *files);
 
 #endif

@@ -7,6 +7,7 @@
 #include "inproc.h"
 #include "base/bytes.h"
 #include "base/log.h"
+#include "blkcrypto/context.h"
 #include "virtio/virtio.h"
 #include <assert.h>
 #include <errno.h>
@@ -129,6 +130,21 @@ static const struct channel_ops inproc_ops = {
     .slot_release = inproc_slot_release,
 };
 
+/* What of the device stays the same from one negotiation to the next. */
+static int settle(struct inproc *inproc, struct ice_why *why)
+{
+    struct channel *channel = &inproc->channel;
+    struct function_config config;
+    int err = negotiate(inproc, why);
+    if (err)
+        return err;
+    channel->features = attachment_features(inproc->attachment);
+    err = channel_config(channel, &config, why);
+    if (!err)
+        channel->control_queue = dialect_control_queue(channel->features, config.num_queues);
+    return err;
+}
+
 int inproc_open(struct ice_function *function, struct inproc **result, struct ice_why *why)
 {
     static const struct attachment_ops events = {.event = on_event};
@@ -141,12 +157,11 @@ int inproc_open(struct ice_function *function, struct inproc **result, struct ic
     inproc->channel.capacity = function_sectors(function);
     int err = attachment_open(function, &events, inproc, &inproc->attachment, why);
     if (!err)
-        err = negotiate(inproc, why);
+        err = settle(inproc, why);
     if (err) {
         inproc_close(inproc);
         return err;
     }
-    inproc->channel.features = attachment_features(inproc->attachment);
     *result = inproc;
     return 0;
 }

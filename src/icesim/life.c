@@ -13,6 +13,7 @@
 #include "fuse_files.h"
 #include "runtime.h"
 #include "server.h"
+#include "state.h"
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
@@ -29,9 +30,10 @@ struct life {
     int stop_fd, child_fd; /* signalfds: SIGINT, SIGTERM, SIGHUP; SIGCHLD */
     struct runtime runtime;
     char *mount; /* absolute, NULL: none */
+    struct state state;
     struct host host;
     struct fuse_files *files;
-    struct fuse_front *front;
+    struct fuse_front *front; /* of files, once mounted */
     struct server *server;
     bool pidfile;
     pid_t child; /* 0: none, or ended */
@@ -107,6 +109,47 @@ static int lock_memory(const struct options *options, struct ice_why *why)
     return 0;
 }
 
+static bool is_block_device(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+/* IMAGE.secret, but of a device no file next to it: that would be in /dev. */
+static int start_state(struct life *life, struct ice_why *why)
+{
+    const struct options *options = life->options;
+    char *beside = NULL;
+    if (options->state)
+        return state_open(options->state, &life->state, why);
+    if (!options->image || is_block_device(options->image))
+        return 0;
+    if (asprintf(&beside, "%s.secret", options->image) < 0)
+        return why_set(why, ENOMEM, "no memory for a path");
+    int err = state_open(beside, &life->state, why);
+    free(beside);
+    return err;
+}
+
+static int start_host(struct life *life, struct store *store, struct ice_why *why)
+{
+    const struct options *options = life->options;
+    const struct host_params params = {
+        .store = store,
+        .slots = options->slots,
+        .reserve_first = options->reserve_first,
+        .reserve_count = options->reserve_count,
+        .unsafe_overlap = options->unsafe_overlap,
+        .unsafe_monitor = options->unsafe_monitor,
+        .bitlocker_iv_from_dun = options->bitlocker_iv_from_dun,
+        .secret = life->state.secret,
+        .boot = life->state.boot,
+        .dialect = options->dialect,
+        .strict = options->strict,
+    };
+    return host_open(&life->host, &params, why);
+}
+
 static int start_media(struct life *life, struct ice_why *why)
 {
     const struct options *options = life->options;
@@ -116,7 +159,30 @@ static int start_media(struct life *life, struct ice_why *why)
         err = store_open_file(options->image, options->size, &store, why);
     else if (!err)
         err = store_open_ram(options->size, &store, why);
-    return err ? err : host_open(&life->host, store, options->slots, options->dialect, why);
+    if (err)
+        return err;
+    err = start_state(life, why);
+    if (!err)
+        return start_host(life, store, why);
+    store_close(store);
+    return err;
+}
+
+static int start_functions(struct life *life, struct ice_why *why)
+{
+    const struct options *options = life->options;
+    struct ice_why cause;
+    for (unsigned i = 0; i < options->function_count; i++) {
+        const struct function_spec *spec = &options->functions[i];
+        int err = host_add(&life->host, spec, &cause);
+        if (err)
+            return why_set(why, -err, "function %s: %s", spec->name, cause.text);
+    }
+    if (options->unsafe_overlap)
+        log_warning("--unsafe-overlap: windows of functions may overlap");
+    if (options->unsafe_monitor)
+        log_warning("--unsafe-monitor: the out-of-band key path reaches every slot");
+    return 0;
 }
 
 /* realpath fails on the dead mount of a killed icesim, which fuse_front is about to replace. */
@@ -141,10 +207,11 @@ static int start_mount(struct life *life, struct ice_why *why)
     int err = fuse_files_open(&life->host, &life->files, why);
     if (err)
         return err;
-    err = fuse_front_start(&fuse_files_ops, life->files, life->mount, life->options->allow_root,
-                           &life->front, &cause);
+    struct fuse_front *front = fuse_files_front(life->files);
+    err = fuse_front_start(front, life->mount, life->options->allow_root, &cause);
     if (err)
         return why_set(why, -err, "mountpoint %.100s: %s", life->options->mount, cause.text);
+    life->front = front;
     if (geteuid() != 0 && !life->options->allow_root)
         log_info("root, and so losetup, cannot use this mount: --allow-root lets it");
     return 0;
@@ -180,6 +247,8 @@ static int start(struct life *life, struct ice_why *why)
     if (!err)
         err = start_media(life, why);
     if (!err)
+        err = start_functions(life, why);
+    if (!err)
         err = start_mount(life, why);
     if (!err)
         err = start_server(life, why);
@@ -192,7 +261,7 @@ static int start_child(struct life *life, mode_t mask, struct ice_why *why)
 {
     if (!life->options->run)
         return 0;
-    umask(mask); /* nothing of ours is made any more */
+    umask(mask); /* what is made from now on, for new functions, says its mode itself */
     return child_start(life->options->run, &life->child, why);
 }
 
@@ -200,12 +269,7 @@ static int start_child(struct life *life, mode_t mask, struct ice_why *why)
 
 static void flush(struct life *life)
 {
-    struct ice_why why;
-    struct store *store = life->host.store;
-    if (!store || !store->ops->flush(store, &why))
-        return;
-    log_error("flush: %s", why.text);
-    if (!life->status)
+    if (life->host.store && host_flush(&life->host) && !life->status)
         life->status = 1;
 }
 
@@ -268,12 +332,11 @@ static void end(struct life *life)
 {
     if (life->server)
         server_stop(life->server);
-    if (life->front)
-        fuse_front_stop(life->front);
     fuse_files_close(life->files);
     flush(life);
     if (life->host.store)
         host_close(&life->host);
+    state_close(&life->state);
     if (life->pidfile)
         unlink(life->options->pidfile);
     free(life->mount);

@@ -21,5 +21,7 @@ int main(int argc, char **argv)
     if (options.help || options.version)
         return fflush(stdout) ? 1 : 0;
     log_set_level(options.log_level);
-    return life_run(&options, mask);
+    int status = life_run(&options, mask);
+    options_free(&options);
+    return status;
 }

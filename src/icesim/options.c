@@ -9,12 +9,18 @@
 #include "base/units.h"
 #include <argtable2.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STOP_TIMEOUT_MAX 86400u
 
 struct table {
-    struct arg_str *image, *size, *slots, *dialect, *dir, *mount;
+    struct arg_str *image, *size, *slots, *dialect;
+    struct arg_lit *strict;
+    struct arg_str *function, *reserve;
+    struct arg_lit *unsafe_overlap, *unsafe_monitor;
+    struct arg_str *state, *bitlocker_iv;
+    struct arg_str *dir, *mount;
     struct arg_lit *allow_root;
     struct arg_str *run, *pidfile, *stop_timeout, *log_level;
     struct arg_lit *no_mlock;
@@ -25,12 +31,22 @@ struct table {
 /* struct table as arg_parse wants it. */
 #define TABLE_ENTRIES (sizeof(struct table) / sizeof(void *))
 
-static bool table_new(struct table *t)
+/* `words`: how many --function may come. */
+static bool table_new(struct table *t, int words)
 {
     t->image = arg_str0(NULL, "image", "FILE", "keep sectors in FILE, as ciphertext");
     t->size = arg_str0(NULL, "size", "SIZE", "bytes (K, M, G, T); creates FILE, or alone: RAM");
     t->slots = arg_str0(NULL, "slots", "N", "keyslots of the engine, 1 to 255 (32)");
-    t->dialect = arg_str0(NULL, "dialect", "DIALECT", "what vm0 speaks (ice2)");
+    t->dialect = arg_str0(NULL, "dialect", "DIALECT", "ice1, ice2 (default) or inline");
+    t->strict = arg_lit0(NULL, "strict", "functions take what the draft defines, no more");
+    t->function = arg_strn(NULL, "function", "NAME[,KEY=VALUE]...", 0, words,
+                           "a virtual device; may come again (vm0, with everything)");
+    t->reserve = arg_str0(NULL, "reserve", "FIRST+COUNT", "slots that no function gets");
+    t->unsafe_overlap = arg_lit0(NULL, "unsafe-overlap", "let windows of functions overlap");
+    t->unsafe_monitor =
+        arg_lit0(NULL, "unsafe-monitor", "out of band, let functions program any slot");
+    t->state = arg_str0(NULL, "state", "FILE", "keep the device secret there (IMAGE.secret)");
+    t->bitlocker_iv = arg_str0(NULL, "bitlocker-iv", "offset|dun", "what BitLocker IVs count");
     t->dir = arg_str0(NULL, "dir", "DIR", "folder of the sockets");
     t->mount = arg_str0(NULL, "mount", "DIR", "show raw, slot/N and status.json under DIR");
     t->allow_root = arg_lit0(NULL, "allow-root", "let root use the mount too");
@@ -79,7 +95,7 @@ static int check_option(const struct table *t, char **argv, uint32_t *seen, stru
     bool joined = name[len] == '=';
     if (!option)
         return why_set(why, EINVAL, "--%.*s: unknown option", (int)min_u64(len, 64), name);
-    if (*seen & 1u << index)
+    if (*seen & 1u << index && option != &t->function->hdr)
         return why_set(why, EINVAL, "--%s: given twice", option->longopts);
     *seen |= 1u << index;
     if (!(option->flag & ARG_HASVALUE))
@@ -162,15 +178,70 @@ static int parse_media(const struct table *t, struct options *options, struct ic
     return 0;
 }
 
+static int parse_bitlocker_iv(const struct table *t, struct options *options, struct ice_why *why)
+{
+    const char *value = t->bitlocker_iv->count ? t->bitlocker_iv->sval[0] : "offset";
+    options->bitlocker_iv_from_dun = !strcmp(value, "dun");
+    if (!options->bitlocker_iv_from_dun && strcmp(value, "offset") != 0)
+        return why_set(why, EINVAL, "--bitlocker-iv %.32s: none of offset, dun", value);
+    return 0;
+}
+
+static int parse_reserve(const struct table *t, struct options *options, struct ice_why *why)
+{
+    uint64_t first, count;
+    struct ice_why cause;
+    if (!t->reserve->count)
+        return 0;
+    int err =
+        blame(t->reserve, parse_range(t->reserve->sval[0], options->slots, &first, &count, &cause),
+              &cause, why);
+    if (err)
+        return err;
+    options->reserve_first = (unsigned)first;
+    options->reserve_count = (unsigned)count;
+    return 0;
+}
+
 static int parse_dialect(const struct table *t, struct options *options, struct ice_why *why)
 {
     options->dialect = &dialect_ice2;
-    if (!t->dialect->count)
-        return 0;
-    options->dialect = dialect_by_name(t->dialect->sval[0]);
+    options->strict = t->strict->count;
+    if (t->dialect->count)
+        options->dialect = dialect_by_name(t->dialect->sval[0]);
     if (!options->dialect)
-        return why_set(why, EINVAL, "--dialect %.32s: there is only ice2", t->dialect->sval[0]);
+        return why_set(why, EINVAL, "--dialect %.32s: none of ice1, ice2, inline",
+                       t->dialect->sval[0]);
     return 0;
+}
+
+static int parse_function(const char *text, struct options *options, struct ice_why *why)
+{
+    struct function_spec *spec = &options->functions[options->function_count];
+    struct ice_why cause;
+    int err = function_spec_parse(text, spec, &cause);
+    if (!err)
+        err = function_spec_settle(spec, options->dialect, options->strict, &cause);
+    for (unsigned i = 0; !err && i < options->function_count; i++) {
+        if (!strcmp(options->functions[i].name, spec->name))
+            err = why_set(&cause, EINVAL, "there is a function of this name already");
+    }
+    options->function_count++;
+    return err ? why_set(why, EINVAL, "--function %.64s: %s", text, cause.text) : 0;
+}
+
+static int parse_functions(const struct table *t, struct options *options, struct ice_why *why)
+{
+    size_t n = (size_t)t->function->count;
+    int err = 0;
+    options->functions = calloc(n ? n : 1, sizeof(*options->functions));
+    if (!options->functions)
+        return why_set(why, EINVAL, "no memory for the options");
+    if (!n)
+        return parse_function("vm0", options, why);
+    for (size_t i = 0; !err && i < n; i++)
+        err = parse_function(t->function->sval[i], options, why);
+    return err;
 }
 
 static int parse_log_level(const struct table *t, struct options *options, struct ice_why *why)
@@ -184,7 +255,6 @@ static int parse_log_level(const struct table *t, struct options *options, struc
 
 static int fill(const struct table *t, struct options *options, struct ice_why *why)
 {
-    *options = (struct options){.slots = 32, .stop_timeout = 10};
     options->help = t->help->count;
     options->version = t->version->count;
     if (options->help || options->version)
@@ -195,11 +265,20 @@ static int fill(const struct table *t, struct options *options, struct ice_why *
     options->run = text(t->run);
     options->pidfile = text(t->pidfile);
     options->no_mlock = t->no_mlock->count;
+    options->unsafe_overlap = t->unsafe_overlap->count;
+    options->unsafe_monitor = t->unsafe_monitor->count;
+    options->state = text(t->state);
     int err = parse_media(t, options, why);
     if (!err)
         err = parse_unsigned(t->slots, 1, SLOTS_MAX, &options->slots, why);
     if (!err)
+        err = parse_reserve(t, options, why);
+    if (!err)
+        err = parse_bitlocker_iv(t, options, why);
+    if (!err)
         err = parse_dialect(t, options, why);
+    if (!err)
+        err = parse_functions(t, options, why);
     if (!err)
         err = parse_unsigned(t->stop_timeout, 0, STOP_TIMEOUT_MAX, &options->stop_timeout, why);
     if (!err)
@@ -212,23 +291,32 @@ static int fill(const struct table *t, struct options *options, struct ice_why *
 int options_parse(int argc, char **argv, struct options *options, struct ice_why *why)
 {
     struct table t;
-    int err = table_new(&t) ? 0 : why_set(why, EINVAL, "no memory for the options");
+    int err = table_new(&t, argc) ? 0 : why_set(why, EINVAL, "no memory for the options");
+    *options = (struct options){.slots = 32, .stop_timeout = 10};
     if (!err)
         err = parse_line(&t, argc, argv, why);
     if (!err)
         err = fill(&t, options, why);
+    if (err)
+        options_free(options);
     table_free(&t);
     return err;
+}
+
+void options_free(struct options *options)
+{
+    free(options->functions);
+    options->functions = NULL;
 }
 
 void options_help(FILE *to)
 {
     struct table t;
-    if (table_new(&t)) {
+    if (table_new(&t, 1)) {
         fputs("Usage: icesim --size SIZE | --image FILE [OPTION]...\n"
               "A virtual block device with an inline crypto engine.\n\n",
               to);
-        arg_print_glossary(to, (void **)&t, "  %-24s %s\n");
+        arg_print_glossary(to, (void **)&t, "  %-30s %s\n");
     }
     table_free(&t);
 }

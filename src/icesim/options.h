@@ -5,16 +5,21 @@
 
 #include "base/log.h"
 #include "base/why.h"
-#include "dialect/dialect.h"
-#include <stdbool.h>
-#include <stdint.h>
+#include "function_spec.h"
 #include <stdio.h>
 
 struct options {
     const char *image; /* NULL: RAM */
     uint64_t size;     /* bytes, 0: the image's */
     unsigned slots;
-    const struct dialect *dialect;
+    unsigned reserve_first, reserve_count; /* within the slots */
+    const struct dialect *dialect;         /* of functions that do not say */
+    bool strict;                           /* the same */
+    struct function_spec *functions;       /* settled, names differ; one at least */
+    unsigned function_count;
+    bool unsafe_overlap, unsafe_monitor;
+    const char *state; /* NULL: the default */
+    bool bitlocker_iv_from_dun;
     const char *dir; /* NULL: the default */
     const char *mount;
     bool allow_root;
@@ -26,8 +31,12 @@ struct options {
     bool help, version; /* then nothing else is checked */
 };
 
-/* The strings are argv's. 0, or -EINVAL with a clause that names the option. */
+/*
+ * The strings are argv's; options_free frees the rest. 0, or -EINVAL with a clause that names the
+ * option: then there is nothing to free.
+ */
 int options_parse(int argc, char **argv, struct options *options, struct ice_why *why);
+void options_free(struct options *options);
 
 void options_help(FILE *to);
 

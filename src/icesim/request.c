@@ -2,7 +2,8 @@
 /*
  * Requests and their memory. The buffer holds the reply as it goes out, so that one sendmsg sends
  * it: room for the frame's head, the writable part, room for `why`; behind that the readable bytes
- * that are too far back to be a key.
+ * that are too far back to be a key. A reply that has the room for it stands in secret memory
+ * instead, behind the readable part there: the answer to a key command may be a secret itself.
  */
 #include "base/bytes.h"
 #include "base/secret.h"
@@ -14,6 +15,12 @@
 #define HEAD_ROOM FRAME_HEAD_MAX
 #define WHY_ROOM  ERROR_REPLY_MAX
 #define PAGE      4096u
+
+/* A key command with a body of KEY_BLOB_BYTES has room for any answer, but not much more. */
+#define SECRET_ROOM 768u
+
+/* Bytes of the longest header: a driver that sends more, and takes data, did a key command. */
+#define HEADER_MAX 64u
 
 static size_t rest_at(size_t writable_len)
 {
@@ -28,7 +35,7 @@ static size_t capacity_for(const struct frame_view *view)
 
 static size_t charge(size_t capacity)
 {
-    return capacity + FRAME_SECRET;
+    return capacity + SECRET_ROOM;
 }
 
 static void request_free(struct budget *budget, struct request *request)
@@ -58,7 +65,7 @@ static struct request *request_new(struct connection *connection, size_t capacit
     }
     request->connection = connection;
     request->capacity = capacity;
-    request->secret = secret_alloc(FRAME_SECRET);
+    request->secret = secret_alloc(SECRET_ROOM);
     request->buffer = aligned_alloc(HEAD_ROOM, capacity);
     if (!request->secret || !request->buffer) {
         request_free(&connection->server->budget, request);
@@ -116,17 +123,27 @@ static bool get_memory(struct connection *connection, size_t size)
     return true;
 }
 
+/* Where a reply begins in secret memory; 0: it has no room there. */
+static size_t secret_reply_at(const struct frame_view *view)
+{
+    size_t at = (view->bulk_length + HEAD_ROOM - 1) & ~(size_t)(HEAD_ROOM - 1);
+    return view->bulk_length <= FRAME_SECRET && rest_at(view->writable_len) <= SECRET_ROOM - at ? at
+                                                                                                : 0;
+}
+
 static void prepare(struct request *request, const struct frame_view *view)
 {
     size_t head = min_u64(view->bulk_length, FRAME_SECRET);
     size_t rest = view->bulk_length - head;
+    size_t secret_at = secret_reply_at(view);
+    uint8_t *reply = secret_at ? request->secret + secret_at : request->buffer;
     request->tag = view->tag;
     request->received = 0;
     request->bulk_len = view->bulk_length;
     request->writable_len = view->writable_len;
     request->readable[0] = (struct iovec){request->secret, head};
     request->readable[1] = (struct iovec){request->buffer + rest_at(view->writable_len), rest};
-    request->writable[0] = (struct iovec){request->buffer + HEAD_ROOM, view->writable_len};
+    request->writable[0] = (struct iovec){reply + HEAD_ROOM, view->writable_len};
     request->device.readable = request->readable;
     request->device.nreadable = (head > 0) + (rest > 0);
     request->device.writable = request->writable;
@@ -179,6 +196,16 @@ static void forget_key(struct request *request)
     request->received = 0;
 }
 
+/* What a key command wrote stands at the start of the data area. */
+static void forget_answer(struct request *request)
+{
+    uint8_t *bytes = request->writable[0].iov_base;
+    bool in_secret = bytes != request->buffer + HEAD_ROOM;
+    bool by_command = request->bulk_len > HEADER_MAX && request->writable_len > 1;
+    if (in_secret || by_command)
+        secret_wipe(bytes, min_u64(request->writable_len, FRAME_SECRET));
+}
+
 void request_put(struct request *request)
 {
     struct connection *connection = request->connection;
@@ -186,6 +213,7 @@ void request_put(struct request *request)
     assert(connection->busy > 0);
     connection->busy--;
     forget_key(request);
+    forget_answer(request);
     if (budget_short(budget)) {
         request_free(budget, request);
         return;
@@ -200,12 +228,18 @@ static void release(struct connection *connection, struct output *output)
     request_put(CONTAINER_OF(output, struct request, output));
 }
 
+/* Where the writable part ends, and room for `why` begins. */
+static uint8_t *reply_end(const struct request *request)
+{
+    return (uint8_t *)request->writable[0].iov_base + request->writable_len;
+}
+
 /* [REQUEST, tag, written, why] around the bytes where they are; returns where it begins. */
 static uint8_t *encode_reply(struct request *request, size_t written, const struct ice_why *why,
                              size_t *len)
 {
     uint8_t head[HEAD_ROOM];
-    uint8_t *end = request->buffer + HEAD_ROOM + request->writable_len;
+    uint8_t *end = reply_end(request);
     uint8_t *bytes = end - written;
     struct writer writer = {.next = head, .end = head + sizeof(head)};
     struct writer tail = {.next = end, .end = end + WHY_ROOM};
@@ -225,7 +259,7 @@ static void on_done(struct ice_request *device, size_t written, const struct ice
 {
     struct request *request = CONTAINER_OF(device, struct request, device);
     struct connection *connection = request->connection;
-    uint8_t *bytes = request->buffer + HEAD_ROOM + request->writable_len;
+    uint8_t *bytes = reply_end(request);
     size_t len;
     assert(written == 0 || written == 1 || written == request->writable_len);
     forget_key(request);

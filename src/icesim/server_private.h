@@ -11,11 +11,11 @@
 #define IDLE_TICKS 5u               /* then a connection gives its cached buffers back */
 #define STALL_MS   5000             /* without a byte moved, while others wait for memory */
 
-#define LISTENERS_MAX (HOST_FUNCTIONS_MAX + 1u)
-
+/* A socket that takes connections. Entries are used again, and `generation` tells them apart. */
 struct listener {
-    int fd;
-    struct ice_function *function; /* NULL: control */
+    int fd; /* -1: the entry is free */
+    uint32_t generation;
+    struct host_function *function; /* NULL: control */
     char *path;
 };
 
@@ -25,10 +25,12 @@ struct server {
     int timer; /* ticks while there are connections, or a listener waits for one */
     int stop;  /* eventfd: the pool ends */
     struct budget budget;
-    struct listener listeners[LISTENERS_MAX];
-    unsigned listener_count;
+    char *dir;
+    struct host_watcher watcher;
 
-    pthread_mutex_t lock; /* of what follows; taken alone */
+    pthread_mutex_t lock; /* of what follows; below it only the host's is taken */
+    struct listener *listeners;
+    unsigned listener_count, listener_room;
     pthread_cond_t none_open;
     struct connection *table; /* `limit` entries, of which the first `table_len` have been used */
     unsigned table_len, limit, open;
@@ -68,6 +70,26 @@ int server_watch(struct server *server, struct connection *connection, struct ic
 
 /* Sets the interest of a connection. Its lock is held. */
 void server_arm(struct server *server, struct connection *connection, uint32_t events);
+
+/* Adds to the epoll, or changes there. 0 or -errno. */
+int server_epoll(struct server *server, int operation, int fd, uint32_t events, uint64_t data);
+
+/* Ticks while there is something to tick for. The server's lock is held. */
+void server_tick(struct server *server, bool on);
+
+/* ---- listeners.c ---- */
+
+/* Epoll data of listeners: the generation, LISTENER_DATA and the index. */
+#define LISTENER_DATA (UINT64_C(1) << 31 | UINT64_C(1) << 30)
+
+/* Listens on control.sock and, now and as they come, on FUNCTION.sock of every function. */
+int listeners_open(struct server *server, struct ice_why *why);
+/* Somebody may be waiting: `data` came with the event. */
+void listeners_event(struct server *server, uint64_t data);
+/* Tries again after accept has failed. */
+void listeners_resume(struct server *server);
+/* Closes all and removes the sockets; none comes any more. */
+void listeners_close(struct server *server);
 
 /* ---- jobs.c: control messages that may wait for requests run on a thread of their own ---- */
 

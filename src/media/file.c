@@ -58,7 +58,7 @@ static int lock_image(int fd, const char *path, struct ice_why *why)
     if (fcntl(fd, F_OFD_SETLK, &all) == 0)
         return 0;
     if (errno == EAGAIN || errno == EACCES)
-        return why_set(why, EBUSY, "%s is locked by another process", path);
+        return why_set(why, EBUSY, "%s is locked: it is in use already", path);
     return why_errno(why, errno, "cannot lock %s", path);
 }
 

@@ -20,6 +20,7 @@ struct bank {
 struct stats {
     struct observer observer;
     struct bank banks[BANKS];
+    _Atomic uint64_t violations[RULE_COUNT];
 };
 
 static struct bank *my_bank(struct stats *stats)
@@ -55,7 +56,15 @@ static void count(struct observer *observer, const struct observation *seen)
         add(&bank->bytes_written, seen->data_len);
 }
 
-static const struct observer_ops ops = {.after = count};
+static void count_violation(struct observer *observer, const struct ice_attachment *attachment,
+                            enum rule rule, const char *text)
+{
+    (void)attachment;
+    (void)text;
+    add(&CONTAINER_OF(observer, struct stats, observer)->violations[rule], 1);
+}
+
+static const struct observer_ops ops = {.after = count, .violation = count_violation};
 
 struct stats *stats_new(void)
 {
@@ -99,4 +108,6 @@ void stats_read(struct stats *stats, struct stats_counters *sum)
         sum->tagged += get(&bank->tagged);
         sum->syncs += get(&bank->syncs);
     }
+    for (size_t rule = 0; rule < RULE_COUNT; rule++)
+        sum->violations[rule] = get(&stats->violations[rule]);
 }

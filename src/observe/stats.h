@@ -13,6 +13,7 @@ struct stats_counters {
     uint64_t bytes_read, bytes_written; /* of requests that were OK */
     uint64_t tagged;                    /* reads and writes through a slot */
     uint64_t syncs;                     /* times the media was made stable */
+    uint64_t violations[RULE_COUNT];    /* of a strict function, by rule */
 };
 
 struct stats *stats_new(void); /* NULL: no memory */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * VIRTIO_BLK_F_ICE, the inline crypto extension: virtio-dev, "[PATCH v2] virtio-blk: Add inline
- * encryption support" of 10 February 2026 as amended in its review, and icesim's in-band key
- * operations, which that draft does not define.
+ * VIRTIO_BLK_F_ICE, the inline crypto extension: virtio-dev, "[PATCH] virtio-blk: Add inline
+ * encryption support" of 27 January 2026 (ice1); its v2 of 10 February 2026 as amended in review
+ * (ice2); and icesim's in-band key operations, which those drafts do not define.
  */
 #ifndef ICESIM_VIRTIO_ICE_H
 #define ICESIM_VIRTIO_ICE_H
@@ -15,12 +15,27 @@
 #define VIRTIO_BLK_T_GET_CRYPTO_CAPABILITIES 28u
 #define VIRTIO_BLK_T_KEY_PROGRAM             29u
 #define VIRTIO_BLK_T_KEY_EVICT               31u
+#define VIRTIO_BLK_T_KEY_DERIVE_SW_SECRET    33u
+#define VIRTIO_BLK_T_KEY_GENERATE            36u
+#define VIRTIO_BLK_T_KEY_IMPORT              37u
+#define VIRTIO_BLK_T_KEY_PREPARE             39u
 
-/* Behind struct virtio_blk_config when ICE is offered. */
+/* Behind struct virtio_blk_config when ICE is offered: ice1. */
+struct virtio_blk_crypto_characteristics {
+    uint16_t slot_info; /* 15:8 max_slots, 7:0 slot_offset */
+    uint16_t reserved;
+    uint32_t capability; /* 31:24 alg, 23:16 mask of data units (bit j: 512 << j), 15:8 key_size */
+};
+
+_Static_assert(offsetof(struct virtio_blk_crypto_characteristics, reserved) == 2, "reserved");
+_Static_assert(offsetof(struct virtio_blk_crypto_characteristics, capability) == 4, "capability");
+_Static_assert(sizeof(struct virtio_blk_crypto_characteristics) == 8, "crypto_characteristics");
+
+/* The same: ice2. */
 struct virtio_blk_ice_characteristics {
     uint16_t slot_info; /* 15:8 max_slots, 7:0 slot_offset */
-    uint16_t
-        capability_num; /* the draft calls this word reserved; the review moved the count here */
+    /* the draft calls this word reserved; the review moved the count here */
+    uint16_t capability_num;
 };
 
 _Static_assert(offsetof(struct virtio_blk_ice_characteristics, capability_num) == 2, "num");
@@ -41,7 +56,7 @@ _Static_assert(offsetof(struct virtio_blk_ice_payload, reserved2) == 4, "reserve
 _Static_assert(offsetof(struct virtio_blk_ice_payload, data_unit_num) == 8, "data_unit_num");
 _Static_assert(sizeof(struct virtio_blk_ice_payload) == 16, "virtio_blk_ice_payload");
 
-/* One capability: the data unit is 512 << data_unit_size_exp bytes. */
+/* One capability of ice2: the data unit is 512 << data_unit_size_exp bytes. */
 struct virtio_blk_crypto_cap {
     uint8_t alg;
     uint8_t data_unit_size_exp;
@@ -85,5 +100,17 @@ struct ice_key_evict {
 
 _Static_assert(offsetof(struct ice_key_evict, reserved) == 1, "reserved");
 _Static_assert(sizeof(struct ice_key_evict) == 8, "ice_key_evict");
+
+/*
+ * Body of KEY_DERIVE_SW_SECRET, KEY_IMPORT and KEY_PREPARE; answer to KEY_GENERATE, KEY_IMPORT and
+ * KEY_PREPARE. The same in the inline draft.
+ */
+struct ice_key_blob {
+    uint32_t size;
+    uint8_t key[ICE_KEY_FIELD]; /* zeros past size */
+};
+
+_Static_assert(offsetof(struct ice_key_blob, key) == 4, "key");
+_Static_assert(sizeof(struct ice_key_blob) == 132, "ice_key_blob");
 
 #endif

@@ -94,6 +94,24 @@ compare_all() { # ALG
     compare_all aes-256-cbc-essiv
 }
 
+@test "--bitlocker-iv dun: IVs are of the DUN itself" {
+    stop
+    start --size 8M --bitlocker-iv dun
+    random_file f 8192
+    for dun in 4096 7; do # at the first, what --bitlocker-iv offset has at DUN 1
+        program 0 aes-128-cbc-bitlocker 4096
+        icectl io write --sector 0 --slot 0 --dun $dun f
+        icectl io read --sector 0 --count 16 --slot 0 --dun $dun | cmp - f
+        icectl io read --sector 0 --count 8 >got
+        head -c 4096 f | icerefcrypt enc aes-128-cbc-bitlocker 4096 1 k0 >want
+        if [ $dun = 4096 ]; then cmp want got; else not cmp -s want got; fi
+    done
+    program 0 aes-128-cbc-bitlocker 512
+    head -c 512 f >unit
+    icectl io write --sector 0 --slot 0 --dun 512 unit
+    icectl io read --sector 0 --count 1 | cmp - <(icerefcrypt enc aes-128-cbc-bitlocker 512 1 k0 <unit)
+}
+
 @test "aes-128-cbc-bitlocker is libcrypto's, every data unit and DUN" {
     compare_all aes-128-cbc-bitlocker
 }

@@ -16,19 +16,20 @@ keys() { # of a JSON object on standard input, sorted
 
 @test "--help and --version: on standard output, exit 0" {
     for line in 'icesim --help' 'icectl --help' 'icectl slot --help' 'icectl io --help' \
-        'icectl info --help' 'icectl reset --help'; do
+        'icectl info --help' 'icectl reset --help' 'icectl key --help' 'icectl function --help' \
+        'icectl key derive --help'; do
         $line >out1 2>err1
         [ -s out1 ] && [ ! -s err1 ]
     done
     is "$(icesim --version)" "icesim $(icectl --version | awk '{ print $2 }')"
     icectl --version | grep -qxE 'icectl [0-9]+\.[0-9]+\.[0-9]+'
-    for command in wait info caps slot io reset stats; do
+    for command in wait info caps slot key io function reset stats batch; do
         icectl --help | grep -q "\<$command\>"
     done
 }
 
 @test "--json documents are one line each and have their keys" {
-    for command in info caps 'slot list' stats 'io id' 'io lifetime' 'reset --scope device'; do
+    for command in info caps 'slot list' 'function list' stats 'io id' 'io lifetime' 'reset --scope device'; do
         icectl --json $command >document
         is "$(wc -l <document)" 1 "lines of $command"
         jq -e . document >/dev/null
@@ -38,9 +39,9 @@ keys() { # of a JSON object on standard input, sorted
     is "$(icectl --json info | jq .config | keys)" \
         "blk_size capability_num capacity_sectors max_segment_sectors max_segments max_slots num_queues seg_max size_max slot_offset writeback"
     is "$(icectl --json slot list | jq '.[0]' | keys)" \
-        "alg data_unit fingerprint in_flight key_type owner programmed slot"
+        "alg data_unit fingerprint in_flight key_type owner physical programmed slot"
     is "$(icectl --json stats | keys)" \
-        "bytes_read bytes_written ioerr ok requests syncs tagged unsupp"
+        "bytes_read bytes_written ioerr ok requests syncs tagged unsupp violations"
     is "$(icectl --json io lifetime | keys)" "pre_eol_info typ_a typ_b"
     is "$(icectl --json io id | jq -c .)" '{"id":"icesim-vm0"}'
 }
@@ -80,8 +81,8 @@ aes-256-xts 64"
     icectl --json slot list >list
     is "$(jq length list)" 32
     print=$({ printf 'icesim key\0'; cat k2; } | sha256sum | head -c 16)
-    is "$(jq -c '.[2]' list)" "{\"slot\":2,\"programmed\":true,\"alg\":\"aes-192-cbc-essiv\",\"data_unit\":512,\"key_type\":\"raw\",\"fingerprint\":\"$print\",\"owner\":null,\"in_flight\":0}"
-    is "$(jq -c '.[3]' list)" '{"slot":3,"programmed":false,"alg":null,"data_unit":null,"key_type":null,"fingerprint":null,"owner":null,"in_flight":0}'
+    is "$(jq -c '.[2]' list)" "{\"slot\":2,\"programmed\":true,\"alg\":\"aes-192-cbc-essiv\",\"data_unit\":512,\"key_type\":\"raw\",\"fingerprint\":\"$print\",\"owner\":null,\"in_flight\":0,\"physical\":2}"
+    is "$(jq -c '.[3]' list)" '{"slot":3,"programmed":false,"alg":null,"data_unit":null,"key_type":null,"fingerprint":null,"owner":null,"in_flight":0,"physical":3}'
     icectl slot list | grep -q "$print"
     icectl slot evict 2
     icectl slot evict 2

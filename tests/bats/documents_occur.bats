@@ -115,15 +115,28 @@ has_keys() { # SECTION COMMAND...
 
 @test "each document of icectl --json has the keys of its own section, all of them" {
     requires jq
-    start --size 1M
+    start --size 1M --function vm0,slots=0+8,sectors=0+1024 \
+        --function vm1,dialect=inline,slots=8+8,sectors=1024+512
     program 0
-    { documented_keys info; documented_keys caps; } | sort -u | has_keys info info
+    # some keys are there in some dialects only
+    { icectl --json info; icectl -f vm1 --json info; } | jq -r '.. | objects | keys[]' |
+        sort -u >printed
+    { documented_keys info; documented_keys caps; } | sort -u | diff printed -
+    documented_keys 'function list' | has_keys 'function list' function list
+    documented_keys 'function add' | has_keys 'function add' function add vm2,slots=16+8
     documented_keys caps | has_keys caps caps
     documented_keys 'slot list' | has_keys 'slot list' slot list
     documented_keys stats | has_keys stats stats
     documented_keys reset | has_keys reset reset --scope function
     { icectl --json io id; icectl --json io lifetime; } | jq -r 'keys[]' | sort >printed
     documented_keys 'io id' | diff printed -
+}
+
+@test "a batch prints the keys of its section, all of them" {
+    start --size 1M
+    printf '%s\n' 'io id' 'reset --scope engine' acknowledge bogus >script
+    icectl batch script >document || true
+    jq -r 'keys[]' document | sort -u | diff - <(documented_keys batch)
 }
 
 @test "null and values of slot list are as documented" {
@@ -134,7 +147,7 @@ has_keys() { # SECTION COMMAND...
     jq -e '.[0].programmed and (.[0] | [.alg, .data_unit, .key_type] == ["aes-256-xts", 4096, "raw"])
         and (.[0].fingerprint | test("^[0-9a-f]{16}$"))' document
     jq -e '.[1] == {slot: 1, programmed: false, alg: null, data_unit: null, key_type: null,
-        fingerprint: null, owner: null, in_flight: 0}' document
+        fingerprint: null, owner: null, in_flight: 0, physical: 1}' document
     is "$(jq -r '.[0].fingerprint' document)" \
         "$({ printf 'icesim key\0'; cat k0; } | sha256sum | head -c 16)" fingerprint
 }

@@ -11,7 +11,7 @@ python() { # PROGRAM [ARGUMENT...]
 }
 
 @test "recorded frames match the grammar, all of it occurs, mutated frames do not match" {
-    start --size 1M
+    start --size 1M --function vm0,slots=0+28
     python "$top_srcdir/tests/bats/grammar.py" "$top_srcdir/man/icesim-protocol.7"
     stop
 }

@@ -124,12 +124,22 @@ def touches(sector, sectors):
     return sector < CAPACITY and sector + sectors > HALF
 
 
+def harms(message, value):
+    """May the control message, with the value of each key, change something there?"""
+    if message == RESET:
+        return value("scope") == "engine" or value("function") == "vm0"
+    if message in (SLOT_PROGRAM, SLOT_EVICT):
+        return value("slot") == 0
+    if message == FUNCTION_ADD:
+        return "image" in str(value("function"))  # it would make a file
+    return message == FUNCTION_REMOVE and value("function") == "vm0"
+
+
 def dangerous(frame, data, control, ice):
     """May it rightly change what the verified client has? Then it is no test and not sent."""
-    if control and frame.message == RESET:
+    if control:
         try:
-            scope = decode(data, frame.args)[0]
-            return scope.get("scope") == "engine" or scope.get("function") == "vm0"
+            return harms(frame.message, decode(data, frame.args)[0].get)
         except (AttributeError, KeyError, TypeError, UnicodeDecodeError, Short, Bad):
             return False
     if control or frame.message != REQUEST or len(frame.readable) < 16:
@@ -211,6 +221,10 @@ def device_frame(rng, ice):
 def control_frame(rng):
     tag = rng.randrange(1, 1 << 20)
     function = {"function": rng.choice(("vm0", "vm0", "vm1"))}
+    alg, length = rng.choice((("aes-256-xts", 64), ("aes-128-ecb", 16), ("aes-256-xts", 63), ("rot13", 64)))
+    program = {"slot": rng.randrange(1, 6), "alg": alg, "data_unit": rng.choice((512, 4096, 4097)),
+               "key_type": rng.choice(("raw", "raw", "wrapped")), "key": rng.randbytes(length)}
+    spec = rng.choice(("vm7", "vm7,slots=0+0", "vm7,dialect=inline,strict,sectors=8+8", "vm7,slots=1+", "vm0", ""))
     return rng.choice(
         [
             [HELLO, tag, 1],
@@ -218,6 +232,12 @@ def control_frame(rng):
             [SLOT_LIST, tag, function],
             [STATS, tag, function],
             [RESET, tag, {"scope": rng.choice(("device", "function", "moon")), "function": "vm9"}],
+            [FUNCTION_ADD, tag, {"function": spec}],
+            [FUNCTION_REMOVE, tag, {"function": "vm7"}],
+            [SLOT_PROGRAM, tag, {**function, **program}],
+            [SLOT_EVICT, tag, {**function, "slot": rng.randrange(1, 6)}],
+            [KEY_GENERATE, tag, function],
+            [rng.choice((KEY_IMPORT, KEY_PREPARE, KEY_DERIVE)), tag, {**function, "key": rng.randbytes(32)}],
         ]
     )
 
@@ -234,7 +254,7 @@ def random_item(rng, depth=0):
     if kind == 2:
         return rng.randbytes(rng.randrange(40))
     if kind == 3:
-        return rng.choice(("", "function", "scope", "vm0", "x" * 40, "\u00e9" * 9))
+        return rng.choice(("", "function", "scope", "slot", "key", "vm0", "x" * 40, "a\n", "\u00e9" * 9))
     if kind in (4, 5):
         return rng.choice((None, True, False))
     if kind == 6:
@@ -315,7 +335,7 @@ def of_indefinite(rng, parts):
 
 
 def of_message(rng, parts):
-    parts[1][1] = rng.choice(list(range(16)) + list(range(30, 40)) + BOUNDS)
+    parts[1][1] = rng.choice(list(range(16)) + list(range(30, 46)) + BOUNDS)
     return join(parts)
 
 

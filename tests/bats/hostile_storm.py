@@ -59,6 +59,13 @@ key ".*" is not known
 key ".*" is given twice
 key ".*" is too long
 key ".*" is missing
+a key has a control character
+key ".*": the text has a control character
+key ".*": \\d+ is above \\d+
+key ".*": \\d+ bytes, not above \\d+
+alg ".*" is not known
+key_type ".*" is neither raw nor wrapped
+the secure monitor holds vm0 to slots 0..3
 there is no function ".*"
 scope ".*" needs key "function"
 scope ".*" is none of device, function, engine
@@ -66,6 +73,8 @@ a request before DRIVER_OK
 queue \\d+ is outside 0..\\d+
 no room for the status byte
 """.strip().splitlines()
+# Control messages that say what functions, engine and keys say, too.
+WORK = range(FUNCTION_ADD, KEY_DERIVE + 1)
 FORBIDDEN = "user \\d+ may not control this icesim"  # seen by another user only
 
 
@@ -131,7 +140,7 @@ class Storm:
             frame = known.get(tag)
             if message == 0:
                 assert len(rest) == 2 and 0 < rest[0] < 4096 and rest[1], where
-                self.clause(rest[1], False)
+                self.clause(rest[1], bool(frame) and frame.message in WORK)
                 refused = "device refused" if frame and frame.message == REQUEST else "message refused"
                 depth = depth if depth == "scan refused" else refused
             else:
@@ -178,11 +187,16 @@ class Storm:
         for features in (1 << 60, 0, KEY_OPS | VERSION_1):
             steps = [[SET_STATUS, 1, 3], [SET_FEATURES, 2, features], [SET_STATUS, 3, 11]]
             self.throw(b"".join(map(encode, steps)), features=None)
+        program = {"function": "vm0", "slot": 1, "alg": "aes-256-xts", "data_unit": 512, "key_type": "raw",
+                   "key": bytes(range(64))}
         for rest in (
             [FUNCTION_LIST, 1], [FUNCTION_LIST, 1, {}, 0], [FUNCTION_LIST, 1, {"a": "b"}],
             [STATS, 1, {"function": "f" * 33}], [STATS, 1, {}], [STATS, 1, {"function": "vm9"}],
             [RESET, 1, {"scope": "device"}], [RESET, 1, {"scope": "x"}], [GET_STATUS, 1],
-            [REQUEST, 1, 0, 1, bytes(32)],
+            [REQUEST, 1, 0, 1, bytes(32)], [STATS, 1, {"function": "vm\n0"}], [STATS, 1, {"\x7f": "vm0"}],
+            [SLOT_EVICT, 1, {"function": "vm0", "slot": 1 << 32}], [SLOT_EVICT, 1, {"function": "vm0", "slot": 4}],
+            [KEY_DERIVE, 1, {"function": "vm0", "key": bytes(129)}],
+            [SLOT_PROGRAM, 1, {**program, "alg": "x"}], [SLOT_PROGRAM, 1, {**program, "key_type": "x"}],
         ):
             self.throw(encode(rest), control=True)
         self.throw(b"\x83\x18\x23\x01\xa1\x62\xff\xff\x60", control=True)

@@ -155,9 +155,10 @@ for what, key, name, request in (
     tag = device.send(REQUEST, 0, 1, request)
     assert device.answer(tag)[2] != b"\0", what
     gone(name, what)
-for what, rest in (("no room for a status", [0, 0]), ("a queue that is not there", [99, 1])):
-    expect_refused(errno.EINVAL, device.call, REQUEST, *rest, body(good))
-    gone("good", what)
+expect_refused(errno.EINVAL, device.call, REQUEST, 0, 0, body(good))
+gone("good", "no room for a status")
+assert device.call(REQUEST, 99, 1, body(good))[0] == b"\1"
+gone("good", "a queue that is not there")
 for what, rest in (
     ("a message of the control socket", (STATS, good)),
     ("an unknown message", (99, good, good)),
@@ -186,6 +187,25 @@ try:
 except Refused:
     pass
 gone("good", "in a control message")
+owner = {"function": "vm0", "slot": 0, "alg": "aes-256-xts", "data_unit": 4096, "key_type": "raw", "key": good}
+for what, number, change in (
+    ("a slot that the monitor does not give", errno.EPERM, {"slot": 99}),
+    ("an algorithm that is not known", errno.EINVAL, {"alg": "rot13"}),
+    ("a key of the wrong length", errno.EINVAL, {"key": good[:63]}),
+    ("no wrapped key", errno.EBADMSG, {"key_type": "wrapped"}),
+    ("a key that is longer than its limit", errno.EINVAL, {"key": good * 3}),
+    ("a key behind an unknown one", errno.EINVAL, {"zzz": good}),
+):
+    expect_refused(number, control.call, SLOT_PROGRAM, {**owner, **change})
+    gone("good", "out of band: " + what)
+for message in (KEY_IMPORT, KEY_PREPARE, KEY_DERIVE):
+    expect_refused(errno.EINVAL if message == KEY_IMPORT else errno.EBADMSG, control.call, message,
+                   {"function": "vm0", "key": good})
+    gone("good", f"message {message} refused")
+control.call(SLOT_PROGRAM, owner)
+assert find("good").returncode == 1, "a live key is not found"
+control.call(SLOT_EVICT, {"function": "vm0", "slot": 0})
+gone("good", "out of band: evict")
 
 # The connection ends; the scan comes while the server discards what may follow, and after that.
 for what, data, end in (
@@ -236,6 +256,103 @@ found = subprocess.run(["keyscan", sys.argv[1], "other"], capture_output=True, t
 assert found.returncode == 0, found.stdout + found.stderr
 END
     is_live k0
+}
+
+# Everything that is secret in the life of a wrapped key, on both paths, is in files: the raw key, its
+# inline key and its software secret.
+wrapped_key_files() { # STEM
+    random_file "$1.raw" 32
+    PYTHONPATH=$top_srcdir/tests/bats python3 -B - "$1" <<'END'
+import sys
+from wrapped_kdf import *
+
+stem = sys.argv[1]
+master = open(stem + ".raw", "rb").read()
+open(stem + ".inline", "wb").write(inline_key(master))
+open(stem + ".secret", "wb").write(sw_secret(master))
+END
+}
+
+are_gone() { # STEM
+    is_gone "$1.raw"
+    is_gone "$1.inline"
+    is_gone "$1.secret"
+}
+
+@test "of wrapped keys nothing is left: not the raw key, not the inline key, not the software secret" {
+    python3 -c 'import cryptography' || skip "python3-cryptography is not installed"
+    start --size 16M --function vm0,slots=0+8,sectors=0+8192 \
+        --function vm1,slots=8+8,sectors=8192+8192,dialect=inline
+    for path in control vm0 vm1; do
+        wrapped_key_files "$path"
+        driver "$path" <<'END'
+import sys
+from dialects import *
+
+path = sys.argv[1]
+raw, secret = (open(f"{path}.{part}", "rb").read() for part in ("raw", "secret"))
+if path == "control":
+    long_term = control(KEY_IMPORT, function="vm0", key=raw)["key"]
+    ephemeral = control(KEY_PREPARE, function="vm0", key=long_term)["key"]
+    assert control(KEY_DERIVE, function="vm0", key=ephemeral)["key"] == secret
+    control(SLOT_PROGRAM, function="vm0", slot=1, alg="aes-256-xts", data_unit=4096, key_type="wrapped", key=ephemeral)
+else:
+    device = drive(path)
+    long_term = accepted(device.key("import", blob(raw), 132))
+    ephemeral = accepted(device.key("prepare", long_term, 132))
+    for room in (32, 33, 200, 300, 512, 4096, 65536):
+        assert accepted(device.key("derive", ephemeral, room)) == secret.ljust(room, b"\0")
+    refuses(device.key("derive", ephemeral, 31), IOERR)
+    refuses(device.key("derive", long_term, 32), IOERR, errno.EBADMSG)
+    device.program(1, ephemeral[4:4 + ephemeral[0]], key_type=WRAPPED)
+END
+        is_gone "$path.raw"
+        is_gone "$path.secret"
+    done
+    is_live vm0.inline
+    driver <<'END'
+from dialects import *
+
+for function in ("vm0", "vm1"):
+    control(RESET, scope="function", function=function)
+END
+    for path in control vm0 vm1; do
+        are_gone "$path"
+    done
+}
+
+@test "a software secret on its way out is in locked memory only" {
+    python3 -c 'import cryptography' || skip "python3-cryptography is not installed"
+    start --size 16M
+    wrapped_key_files k
+    for path in control vm0; do
+        rm -f go
+        driver "$path" 3>&- <<'END' &
+import sys
+from dialects import *
+
+raw, secret = (open("k." + part, "rb").read() for part in ("raw", "secret"))
+long_term = control(KEY_IMPORT, function="vm0", key=raw)["key"]
+ephemeral = control(KEY_PREPARE, function="vm0", key=long_term)["key"]
+owner, device = Connection("control"), drive("vm0")
+while True:
+    for _ in range(100):
+        if sys.argv[1] == "control":
+            assert owner.call(KEY_DERIVE, {"function": "vm0", "key": ephemeral})["key"] == secret
+        else:
+            assert accepted(device.key("derive", blob(ephemeral), 32)) == secret
+    open("go", "w").close()
+END
+        servers+=($!)
+        eventually 20 test -e go
+        for _ in 1 2 3 4 5; do
+            keyscan "$server" k.secret >>finds || true
+        done
+        kill $!
+        wait $! || true
+    done
+    not grep -v 'VmFlags:.* lo .*' finds
+    is_gone k.secret
 }
 
 @test "icectl keeps a key no longer than it needs it" {

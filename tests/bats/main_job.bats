@@ -107,3 +107,11 @@ END
     is "${lines[-1]}" "quickstart: ok"
     [[ $output == *"losetup --find"* && $output != *"over the socket"* ]]
 }
+
+@test "examples/isolation.sh ends with isolation: ok" {
+    run timeout -k 1 60 "$top_srcdir/examples/isolation.sh" 3>&-
+    echo "$output"
+    is "$status" 0 "exit status"
+    is "${lines[-1]}" "isolation: ok"
+    [[ $output == *"the secure monitor holds vm2 to slots 8..15"* ]]
+}

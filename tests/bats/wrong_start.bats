@@ -134,7 +134,11 @@ is_served() {
     for line in 'stray' '--nothing' '--size' '--size 1M stray' '--size 12Q' '--size -1' \
         '--size 1M --slots 0' '--size 1M --slots 256' '--size 1M --slots x' \
         '--size 1M --dialect ice9' '--size 1M --log-level loud' '--size 1M --stop-timeout soon' \
-        '--size 1M --stop-timeout -1' '--size 1M --size 2M'; do
+        '--size 1M --stop-timeout -1' '--size 1M --size 2M' '--size 1M --function' \
+        '--size 1M --function host' '--size 1M --function a,slots=1' '--size 1M --reserve 8' \
+        '--size 1M --reserve 32+1' '--size 1M --bitlocker-iv x' '--size 1M --strict=1' \
+        '--size 1M --function a --function a' '--size 1M --function a,dun-bits=128' \
+        '--size 1M --function a,caps=aes-256-xts:1000' '--size 1M --state='; do
         not_started 2 '.*' $line
         [ ! -e run ]
     done

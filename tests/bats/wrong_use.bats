@@ -129,8 +129,10 @@ no_sector_changed() {
         icectl io write --sector 0 --slot 0 --dun 0xffffffffffffffff f8192
     refused 3 'icectl: io read: sector 0: the DUN of data unit 1 overflows 64 bits' \
         icectl io read --sector 0 --count 16 --slot 0 --dun 18446744073709551615
-    refused 2 'icectl: io write.*dun.*' \
+    refused 1 'icectl: io write: the ICE drafts have 64 bits for a DUN' \
         icectl io write --sector 0 --slot 0 --dun 0x10000000000000000 f4096
+    refused 2 'icectl: io write: --dun .*more than 256 bits' \
+        icectl io write --sector 0 --slot 0 --dun 0x1$(printf '0%.0s' {1..64}) f4096
     no_sector_changed
 }
 
@@ -139,7 +141,10 @@ no_sector_changed() {
     set -- wait info caps stats 'slot list' 'slot evict 0' 'slot evict --all' 'io flush' 'io id' \
         'io lifetime' 'io read --sector 0 --count 1' 'io write --sector 0 f4096' \
         'io zero --sector 0 --count 1' 'slot program 1 --alg aes-256-xts --key-file k0' \
-        'reset --scope engine'
+        'slot program 1 --alg aes-256-xts --key-file k0 --via out-of-band' \
+        'slot evict 1 --via out-of-band' 'key generate' 'key derive --key-file k0' \
+        'key prepare --key-file k0 --via out-of-band' 'caps --require aes-256-xts:4096' \
+        'function list' 'function add vm1' 'function remove vm0' 'reset --scope engine'
     for command; do
         refused 5 "icectl: ${command%% *}.*: .*$T/run.*" icectl --timeout 1 $command
     done

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Requests of a driver who negotiated any of the features: header, payload, body, in any segments,
- * over 1 MiB of RAM and 4 slots. What the device must not do: answer twice or not at all, write
- * where it did not say so, give data with an error.
+ * Requests of a driver who negotiated any of the features of any dialect: header, payload, body, in
+ * any segments, over 1 MiB of RAM and 4 slots. What the device must not do: answer twice or not at
+ * all, write where it did not say so, give data with an error.
  */
 #include "device/device.h"
 #include "cipher/cipher.h"
@@ -19,22 +19,48 @@
 
 static struct engine *engine;
 static struct store *store;
-static struct ice_function *function;
+/* What the first byte of an input chooses: each function has the same window, one is used at a
+ * time. */
+#define DIALECTS  3
+#define STRICT    1u
+#define TRIMMED   2u
+#define VIRTUAL   4u
+#define READ_ONLY 8u
+#define WRAP      16u
+#define VARIANTS  32u
+static struct ice_function *functions[DIALECTS * VARIANTS];
+
+static struct ice_function *choose_function(unsigned number)
+{
+    unsigned variant = number / DIALECTS % VARIANTS;
+    struct ice_function **function = &functions[number % (DIALECTS * VARIANTS)];
+    const struct function_params params = {
+        .name = "vm0",
+        .dialect = dialect_at(number % DIALECTS),
+        .engine = engine,
+        .first_slot = 1,
+        .slots = SLOTS - 1,
+        .store = store,
+        .first_sector = 8,
+        .sectors = SIZE / 512 - 16,
+        .addressing = variant & VIRTUAL ? SLOTS_VIRTUAL : SLOTS_PHYSICAL,
+        .strict = variant & STRICT,
+        .trimmed_headers = variant & TRIMMED,
+        .read_only = variant & READ_ONLY,
+        .dun_bits = variant & WRAP ? 32 : 0,
+        .on_overflow = variant & WRAP ? OVERFLOW_WRAP : OVERFLOW_REJECT,
+    };
+    struct ice_why why;
+    if (!*function)
+        HOLDS(!function_new(&params, function, &why));
+    return *function;
+}
 
 static void start(void)
 {
     struct ice_why why;
     HOLDS(!cipher_init(&why) && !engine_new(SLOTS, &engine, &why) &&
           !store_open_ram(SIZE, &store, &why));
-    struct function_params params = {.name = "vm0",
-                                     .dialect = &dialect_ice2,
-                                     .engine = engine,
-                                     .first_slot = 1,
-                                     .slots = SLOTS - 1,
-                                     .store = store,
-                                     .first_sector = 8,
-                                     .sectors = SIZE / 512 - 16};
-    HOLDS(!function_new(&params, &function, &why));
 }
 
 /* The features that a driver has: those of the mask, in the order in which they are offered. */
@@ -160,10 +186,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
     struct ice_attachment *attachment;
+    struct ice_function *function;
     struct ice_why why;
     uint32_t mask;
-    if (!function)
+    if (!engine)
         start();
+    function = choose_function(input_byte(&input));
     HOLDS(!attachment_open(function, NULL, NULL, &attachment, &why));
     mask = input_word(&input);
     mask |= (uint32_t)input_word(&input) << 16;

@@ -178,7 +178,7 @@ static void test_generation(void)
     function_announce_generation(rig.function, generation);
     ok(events == 1u << (8 * EVENT_ENGINE_GENERATION) && last_value == generation,
        "an engine reset is told with its generation");
-    rig_program(a, 1, "aes-256-xts", 512, 1);
+    is_int(rig_program(a, 1, "aes-256-xts", 512, 1).status, 0, "keys are programmed at once");
     answer = rig_run(a, &read, NULL, 0, data, 512);
     ok(answer.status == 1 && answer.why.err == ESTALE, "tagged I/O is refused until acknowledged");
     is_str(answer.why.text, "the engine was reset and the driver has not acknowledged it", "why");

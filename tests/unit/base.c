@@ -57,6 +57,46 @@ static void test_numbers(void)
     }
 }
 
+static void test_duns(void)
+{
+    static const struct {
+        const char *text;
+        struct dun value;
+        const char *why;
+    } rows[] = {
+        {"0", {{0}}, NULL},
+        {"18446744073709551615", {{UINT64_MAX}}, NULL},
+        {"18446744073709551616", {{0, 1}}, NULL},
+        {"0x000123456789abcdef00000000000000020000000000000003",
+         {{3, 2, UINT64_C(0x0123456789abcdef)}},
+         NULL},
+        {"115792089237316195423570985008687907853269984665640564039457584007913129639935",
+         {{UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX}},
+         NULL},
+        {"115792089237316195423570985008687907853269984665640564039457584007913129639936",
+         {{0}},
+         "\"1157920892373161954235709850086879078532699846656405640394575840\" has more than 256 "
+         "bits"},
+        {"0x10000000000000000000000000000000000000000000000000000000000000000",
+         {{0}},
+         "\"0x10000000000000000000000000000000000000000000000000000000000000\" has more than 256 "
+         "bits"},
+        {"", {{0}}, "\"\" is not a number"},
+        {"0x", {{0}}, "\"0x\" is not a number"},
+        {"7f", {{0}}, "\"7f\" is not a number"},
+        {"-1", {{0}}, "\"-1\" is not a number"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct ice_why why = {0};
+        struct dun value = {{0}};
+        int rc = parse_dun(rows[i].text, &value, &why);
+        ok(!rc == !rows[i].why && !memcmp(&value, &rows[i].value, sizeof(value)), "DUN \"%s\"",
+           rows[i].text);
+        if (rows[i].why)
+            is_str(why.text, rows[i].why, "DUN \"%s\": clause", rows[i].text);
+    }
+}
+
 static void test_sizes(void)
 {
     static const struct {
@@ -247,6 +287,18 @@ static void test_dun(void)
     ok(dun_fits(&dun, 1), "dun_fits: 1 in one bit");
     dun = (struct dun){{0, 0, 0, UINT64_C(1) << 63}};
     ok(dun_fits(&dun, 256) && !dun_fits(&dun, 255), "dun_fits: 2^255");
+    is_int((intmax_t)dun_left(&dun, 256, 9), 9, "dun_left: at most as many as wanted");
+    dun = (struct dun){{UINT64_MAX - 4, UINT64_MAX, UINT64_MAX, UINT64_MAX}};
+    is_int((intmax_t)dun_left(&dun, 256, 9), 5, "dun_left: 2^256 - 5");
+    dun_mask(&dun, 128);
+    ok(dun_fits(&dun, 128) && dun.limb[1] == UINT64_MAX, "dun_mask: 128 bits");
+    is_int((intmax_t)dun_left(&dun, 128, 9), 5, "dun_left: 2^128 - 5");
+    dun_mask(&dun, 32);
+    ok(dun.limb[0] == UINT32_MAX - 4 && !dun.limb[1], "dun_mask: 32 bits");
+    is_int((intmax_t)dun_left(&dun, 32, 9), 5, "dun_left: 2^32 - 5");
+    is_int((intmax_t)dun_left(&dun, 33, 9), 9, "dun_left: no end near");
+    dun = dun_from_u64(0);
+    is_int((intmax_t)dun_left(&dun, 256, UINT64_MAX), -1, "dun_left: of all");
 }
 
 static void test_algorithms(void)
@@ -321,6 +373,7 @@ static void test_log(void)
 int main(void)
 {
     test_numbers();
+    test_duns();
     test_sizes();
     test_names();
     test_why();

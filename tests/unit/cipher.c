@@ -24,15 +24,21 @@ static size_t unhex(const char *hex, uint8_t *bytes)
     return n;
 }
 
-static struct cipher *open_cipher(const char *algorithm, const uint8_t *key, unsigned data_unit)
+static struct cipher *open_params(const struct cipher_params *params, const uint8_t *key)
 {
     struct cipher *cipher = NULL;
     struct ice_why why = {0};
-    if (cipher_open(algorithm_by_name(algorithm), data_unit, key, &cipher, &why)) {
-        note("%s: %s", algorithm, why.text);
+    if (cipher_open(params, key, &cipher, &why)) {
+        note("%s: %s", params->algorithm->name, why.text);
         exit(1);
     }
     return cipher;
+}
+
+static struct cipher *open_cipher(const char *algorithm, const uint8_t *key, unsigned data_unit)
+{
+    return open_params(&(struct cipher_params){algorithm_by_name(algorithm), data_unit, false},
+                       key);
 }
 
 /*
@@ -198,8 +204,10 @@ static void ecb_iv(const char *hex, uint64_t number, uint8_t iv[static 16])
  * The standard's IV is 00 01 … 0f, ours depends on the DUN: a first block that makes up for the
  * difference gives the standard's ciphertext.
  */
-static void check_cbc(const char *name, unsigned i, uint64_t dun, const uint8_t iv[static 16])
+static void check_cbc(const char *name, bool iv_from_dun, unsigned i, uint64_t dun,
+                      const uint8_t iv[static 16])
 {
+    const struct cipher_params params = {algorithm_by_name(name), UNIT, iv_from_dun};
     uint8_t key[KEY_BYTES_MAX], data[2 * UNIT] = {0}, want[64], before[UNIT];
     unhex(sp800[i].key, key);
     unhex(sp800[i].cbc, want);
@@ -207,7 +215,7 @@ static void check_cbc(const char *name, unsigned i, uint64_t dun, const uint8_t 
     for (unsigned k = 0; k < 16; k++)
         data[UNIT + k] ^= (uint8_t)k ^ iv[k];
     memcpy(before, data + UNIT, UNIT);
-    struct cipher *cipher = open_cipher(name, key, UNIT);
+    struct cipher *cipher = open_params(&params, key);
     cipher_encrypt(cipher, dun_from_u64(dun - 1), data, data, sizeof(data));
     is_mem(data + UNIT, want, sizeof(want), "SP 800-38A %s", name);
     cipher_decrypt(cipher, dun_from_u64(dun), data + UNIT, data, UNIT);
@@ -222,10 +230,55 @@ static void test_sp800_cbc(void)
         uint8_t iv[16];
         snprintf(name, sizeof(name), "aes-%s-cbc-essiv", sp800[i].bits);
         ecb_iv(sp800[i].key_hash, 1000, iv);
-        check_cbc(name, i, 1000, iv);
+        check_cbc(name, false, i, 1000, iv);
+        check_cbc(name, true, i, 1000, iv); /* the switch is BitLocker's alone */
         snprintf(name, sizeof(name), "aes-%s-cbc-bitlocker", sp800[i].bits);
         ecb_iv(sp800[i].key, UINT64_C(1000) * UNIT, iv);
-        check_cbc(name, i, 1000, iv);
+        check_cbc(name, false, i, 1000, iv);
+        ecb_iv(sp800[i].key, 1000, iv);
+        check_cbc(name, true, i, 1000, iv);
+    }
+}
+
+/* The first DUN that is too wide has the IV of a narrower one. */
+static void test_iv_bits(void)
+{
+    static const struct {
+        const char *algorithm;
+        unsigned data_unit;
+        bool from_dun;
+        unsigned bits;
+    } rows[] = {
+        {"aes-256-xts", 4096, false, 128},
+        {"aes-128-cbc-essiv", 65536, false, 128},
+        {"aes-192-ecb", 512, false, 128},
+        {"aes-128-cbc-bitlocker", 512, false, 119},
+        {"aes-256-cbc-bitlocker", 65536, false, 112},
+        {"aes-256-cbc-bitlocker", 65536, true, 128},
+    };
+    uint8_t key[KEY_BYTES_MAX];
+    for (unsigned k = 0; k < sizeof(key); k++)
+        key[k] = (uint8_t)k;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct cipher_params params = {algorithm_by_name(rows[i].algorithm),
+                                             rows[i].data_unit, rows[i].from_dun};
+        unsigned bits = cipher_iv_bits(&params);
+        is_int(bits, rows[i].bits, "%s, units of %u%s: bits of the IV", rows[i].algorithm,
+               rows[i].data_unit, rows[i].from_dun ? ", IV from the DUN" : "");
+        static uint8_t low[65536], high[65536];
+        struct dun widest = {{0, UINT64_C(1) << (bits - 1 - 64), 0, 0}}, wider = {{0}};
+        wider.limb[bits / 64] = UINT64_C(1) << bits % 64;
+        struct cipher *cipher = open_params(&params, key);
+        memset(low, 0, rows[i].data_unit);
+        cipher_encrypt(cipher, dun_from_u64(0), low, low, rows[i].data_unit);
+        memset(high, 0, rows[i].data_unit);
+        cipher_encrypt(cipher, widest, high, high, rows[i].data_unit);
+        ok(params.algorithm->alg == ALG_AES_ECB || memcmp(low, high, rows[i].data_unit),
+           "%s: the top bit tells", rows[i].algorithm);
+        memset(high, 0, rows[i].data_unit);
+        cipher_encrypt(cipher, wider, high, high, rows[i].data_unit);
+        is_mem(high, low, rows[i].data_unit, "%s: the bit above does not", rows[i].algorithm);
+        cipher_close(cipher);
     }
 }
 
@@ -313,14 +366,13 @@ static void test_refusals(void)
         struct ice_why why = {0};
         memset(key, 0x77, sizeof(key));
         const struct algorithm *algorithm = algorithm_by_name(names[i]);
-        is_int(cipher_open(algorithm, UNIT, key, &cipher, &why), -EINVAL, "%s: equal halves",
-               names[i]);
+        const struct cipher_params params = {algorithm, UNIT, false};
+        is_int(cipher_open(&params, key, &cipher, &why), -EINVAL, "%s: equal halves", names[i]);
         is_str(why.text, "the two halves of the XTS key are equal", "%s: equal halves: clause",
                names[i]);
         ok(!cipher, "%s: equal halves: no cipher", names[i]);
         key[algorithm->key_bytes - 1] ^= 1;
-        is_int(cipher_open(algorithm, UNIT, key, &cipher, &why), 0, "%s: halves differ by a bit",
-               names[i]);
+        is_int(cipher_open(&params, key, &cipher, &why), 0, "%s: halves differ by a bit", names[i]);
         cipher_close(cipher);
     }
     cipher_close(NULL);
@@ -401,6 +453,7 @@ int main(int argc, char **argv)
     test_cavp_xts();
     test_sp800_ecb();
     test_sp800_cbc();
+    test_iv_bits();
     test_zero_units();
     test_runs();
     test_refusals();

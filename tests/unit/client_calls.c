@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Connecting, hello, the calls that wait for their answer, and negotiation. */
 #include "base/bytes.h"
+#include "base/secret.h"
 #include "probe.h"
 #include "tap.h"
 #include "virtio/ice.h"
 #include "virtio/virtio.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- connecting ---- */
 
@@ -259,29 +262,9 @@ static void script_slow(struct fake_server *server)
     unsigned n = 0;
 
     fake_hello(server);
-    while (n < IN_FLIGHT_MAX && fake_next(server, &setup)) {
-        if (setup.message == MESSAGE_REQUEST) {
+    while (n < IN_FLIGHT_MAX && fake_next(server, &setup))
+        if (!fake_setup(server, &setup))
             views[n++] = setup;
-            continue;
-        }
-        fake_begin(server, setup.message, setup.tag,
-                   setup.message == MESSAGE_READ_CONFIG    ? 1
-                   : setup.message == MESSAGE_SET_FEATURES ? 0
-                                                           : 2);
-        if (setup.message == MESSAGE_READ_CONFIG) {
-            write_bytes(&server->out, (uint8_t[DIALECT_CONFIG_MAX]){0}, DIALECT_CONFIG_MAX);
-        } else if (setup.message == MESSAGE_GET_FEATURES) {
-            write_uint(&server->out, UINT64_MAX);
-            write_uint(&server->out, 0);
-        } else if (setup.message == MESSAGE_SET_STATUS) {
-            struct reader args = fake_args(server, &setup);
-            uint64_t value = 0;
-            read_uint(&args, 255, &value, NULL);
-            write_uint(&server->out, value);
-            write_null(&server->out);
-        }
-        fake_end(server);
-    }
     while (n--)
         fake_written(server, views[n].tag, 1, 0, 0, NULL);
     if (fake_next(server, &setup))
@@ -310,6 +293,74 @@ static void test_channel(void)
     channel_submit(channel, &many[0].request);
     ok(many[0].done == 1 && many[0].written == 0 && many[0].why.err == EMSGSIZE,
        "a request that no frame holds is done with the cause");
+    client_close(client);
+    fake_stop();
+}
+
+/* ---- another way to wait ---- */
+
+#define HELLO_7 "\x84\x01t\x01\xa1\x6ageneration\x63"
+
+static void script_generation(struct fake_server *server)
+{
+    struct frame_view view;
+
+    hello_bytes = HELLO_7 "0x7";
+    hello_len = sizeof(HELLO_7) - 1 + 3;
+    fake_send(server, "\x84\x0f\x00\x02\x05", 5); /* generation 5, before hello is answered */
+    script_hello(server);
+    fake_next(server, &view);
+    usleep(50000); /* so that it is waited for */
+    fake_send(server, "\x84\x0f\x00\x02\x09", 5);
+    fake_send(server, "\x84\x0f\x00\x02\x08", 5);
+    fake_setup(server, &view);
+    fake_next(server, &view);
+}
+
+struct waits {
+    int fd, result;
+    unsigned times;
+    int64_t deadline_ms;
+};
+
+static int wait_counted(void *user, int fd, short events, int64_t deadline_ms)
+{
+    struct waits *waits = user;
+    struct pollfd pollfd = {.fd = fd, .events = events};
+
+    waits->times++;
+    waits->fd = fd;
+    waits->deadline_ms = deadline_ms;
+    if (waits->result <= 0)
+        return waits->result;
+    poll(&pollfd, 1, 5000);
+    return pollfd.revents;
+}
+
+static void test_wait(void)
+{
+    struct waits waits = {.result = 1};
+    struct client *client = probe_connect(script_generation);
+    struct ice_why why = {0};
+    uint8_t status;
+
+    ok(client_generation(client) == 7, "the newest generation: of hello");
+    client_set_wait(client, wait_counted, &waits);
+    is_int(client_get_status(client, &status, NULL), 0, "a call that waits in another way");
+    ok(waits.times > 0 && waits.fd == client_fd(client) && waits.deadline_ms > 0,
+       "for the client's descriptor, until its deadline");
+    ok(client_generation(client) == 9, "the newest generation: of an event");
+    ok(!client_has_input(client), "nothing has been left");
+    waits.result = 0;
+    is_int(client_run(client, &why), -ETIMEDOUT, "0 is the deadline");
+    ok(!client_alive(client), "which ends the connection");
+    client_close(client);
+    fake_stop();
+    client = probe_connect(script_generation);
+    waits.result = -EBADF;
+    client_set_wait(client, wait_counted, &waits);
+    is_int(client_run(client, &why), -EBADF, "an errno of its own");
+    is_str(why.text, "waiting for the server: Bad file descriptor", "is told");
     client_close(client);
     fake_stop();
 }
@@ -359,7 +410,7 @@ static void test_control(void)
                           14, &result, &len, NULL),
            0, "control");
     ok(len == 1 && result[0] == 0xf5, "the map went out as it was, the result is one item");
-    free(result);
+    secret_free(result);
     is_int(client_control(client, MESSAGE_STATS, (const uint8_t *)"\xa0", 1, &result, &len, &why),
            -ENOENT, "a refusal");
     is_str(why.text, "there is no function vm7", "its text");
@@ -369,7 +420,7 @@ static void test_control(void)
     ok(len == 100003 && !memcmp(result, "\x99\x4e\x20\x64slot", 8) &&
            !memcmp(result + len - 5, "\x64slot", 5),
        "is whole");
-    free(result);
+    secret_free(result);
     client_close(client);
     fake_stop();
 }
@@ -381,6 +432,7 @@ int main(void)
     test_calls();
     test_negotiate();
     test_channel();
+    test_wait();
     test_control();
     return tap_done();
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Every algorithm at every data unit size and at the edges of the DUN, against OpenSSL's libcrypto.
+/*
+ * Every algorithm at every data unit size and at the edges of the DUN, and what is derived from
+ * master keys, against OpenSSL's libcrypto.
  */
 #include "base/bytes.h"
 #include "base/units.h"
 #include "cipher/cipher.h"
+#include "cipher/wrap.h"
 #include "libcrypto_ref.h"
 #include "tap.h"
 
@@ -55,10 +58,11 @@ static void check(const struct algorithm *algorithm, unsigned data_unit)
     for (unsigned i = 0; i < sizeof(key); i++)
         key[i] = (unsigned char)(i * 29 + data_unit / 512 + algorithm->key_bytes);
 
+    const struct cipher_params params = {algorithm, data_unit, false};
     struct cipher *cipher;
     struct ice_why why;
-    if (!is_int(cipher_open(algorithm, data_unit, key, &cipher, &why), 0, "%s, unit %u: open",
-                algorithm->name, data_unit))
+    if (!is_int(cipher_open(&params, key, &cipher, &why), 0, "%s, unit %u: open", algorithm->name,
+                data_unit))
         return;
     for (unsigned k = 0; k < ARRAY_SIZE(duns); k++)
         ok(same_as_reference(cipher, algorithm, data_unit, k, key),
@@ -67,11 +71,36 @@ static void check(const struct algorithm *algorithm, unsigned data_unit)
     cipher_close(cipher);
 }
 
+/* Fact: xfstests, fscrypt-crypt-util. */
+static void check_derivation(unsigned char first)
+{
+    static const unsigned char label[11] = {[2] = 0x40, [10] = 0x20};
+    static const unsigned char inline_context[36] = {
+        "inline encryption key\0\0\0\0\0\0\x02\x43\0\x82P"};
+    static const unsigned char sw_context[28] = {"raw secret\0\0\0\0\0\0\0\0\0\x02\x17\0\x80P"};
+    unsigned char master[WRAP_MASTER_BYTES], ours[INLINE_KEY_BYTES], theirs[INLINE_KEY_BYTES];
+    for (unsigned i = 0; i < sizeof(master); i++)
+        master[i] = (unsigned char)(first + 7 * i);
+
+    ok(libcrypto_ref_kdf(master, label, sizeof(label), inline_context, sizeof(inline_context),
+                         theirs, INLINE_KEY_BYTES) &&
+           !wrap_derive_inline_key(master, ours, NULL),
+       "the inline key of master key %u", first);
+    is_mem(ours, theirs, INLINE_KEY_BYTES, "the inline key of master key %u, bytes", first);
+    ok(libcrypto_ref_kdf(master, label, sizeof(label), sw_context, sizeof(sw_context), theirs,
+                         SECRET_SW_BYTES) &&
+           !wrap_derive_sw_secret(master, ours, NULL),
+       "the software secret of master key %u", first);
+    is_mem(ours, theirs, SECRET_SW_BYTES, "the software secret of master key %u, bytes", first);
+}
+
 int main(void)
 {
     struct ice_why why;
     if (!is_int(cipher_init(&why), 0, "cipher_init"))
         return tap_done();
+    for (unsigned char first = 0; first < 3; first++)
+        check_derivation(first * 50);
     uint32_t noise = 1;
     for (size_t i = 0; i < sizeof(plain); i++) {
         noise = noise * 1664525 + 1013904223;

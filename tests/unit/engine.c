@@ -19,7 +19,7 @@ static int program(unsigned slot, uint8_t first, uint64_t owner, uint64_t *count
     int r;
 
     uint8_t bytes[64];
-    struct engine_key key = {algorithm_by_name("aes-256-xts"), 512, bytes};
+    struct engine_key key = {algorithm_by_name("aes-256-xts"), 512, bytes, 0};
 
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)(first + i);
@@ -48,7 +48,8 @@ static void test_counts(void)
     is_int((intmax_t)(second - first), 1, "each program raises the count by one");
     is_int(engine_get(engine, 0, first, NULL), -ENOKEY, "the old count is refused");
     is_int(engine_get(engine, 0, second, &key), 0, "the new one is taken");
-    ok(key.data_unit == 512 && key.program_count == second, "with the slot's data unit and count");
+    ok(key.data_unit == 512 && key.program_count == second && key.iv_bits == 128,
+       "with the slot's data unit, count and width of IV");
     is_int(program(0, 3, 0, NULL), -EBUSY, "no program with a reference out");
     is_int(engine_evict(engine, 0, NULL, NULL), -EBUSY, "no evict");
     engine_slot_info(engine, 0, &info);

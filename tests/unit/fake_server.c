@@ -15,7 +15,7 @@
 static struct {
     pthread_t thread;
     fake_script *script;
-    char dir[32], path[64];
+    char dir[32], path[48];
     int listener;
 } fake;
 
@@ -47,7 +47,7 @@ const char *fake_start(fake_script *script)
     fake.script = script;
     strcpy(fake.dir, "/tmp/icesim-fake-XXXXXX");
     must(mkdtemp(fake.dir), "mkdtemp");
-    snprintf(fake.path, sizeof(fake.path), "%s/s", fake.dir);
+    snprintf(fake.path, sizeof(fake.path), "%s/vm0.sock", fake.dir);
     strcpy(address.sun_path, fake.path);
     fake.listener = socket(AF_UNIX, SOCK_STREAM, 0);
     must(!bind(fake.listener, (struct sockaddr *)&address, sizeof(address)), "bind");
@@ -170,4 +170,42 @@ void fake_hello(struct fake_server *server)
     write_text(&server->out, "dialect");
     write_text(&server->out, "ice2");
     fake_end(server);
+}
+
+bool fake_setup(struct fake_server *server, const struct frame_view *view)
+{
+    static const uint8_t space[256];
+    struct reader args = fake_args(server, view);
+    uint64_t first = 0, second = 0;
+
+    if (view->message == MESSAGE_REQUEST)
+        return false;
+    fake_begin(server, view->message, view->tag,
+               view->message == MESSAGE_READ_CONFIG                                            ? 1
+               : view->message == MESSAGE_GET_STATUS                                           ? 1
+               : view->message == MESSAGE_SET_FEATURES || view->message == MESSAGE_ACKNOWLEDGE ? 0
+                                                                                               : 2);
+    read_uint(&args, UINT64_MAX, &first, NULL);
+    switch (view->message) {
+    case MESSAGE_GET_FEATURES:
+        write_uint(&server->out, UINT64_MAX);
+        write_uint(&server->out, 0);
+        break;
+    case MESSAGE_GET_STATUS:
+        write_uint(&server->out, server->status);
+        break;
+    case MESSAGE_SET_STATUS:
+        server->status = first;
+        write_uint(&server->out, first);
+        write_null(&server->out);
+        break;
+    case MESSAGE_READ_CONFIG:
+        read_uint(&args, sizeof(space), &second, NULL);
+        write_bytes(&server->out, space, second);
+        break;
+    default:
+        break;
+    }
+    fake_end(server);
+    return true;
 }

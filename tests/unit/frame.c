@@ -392,6 +392,33 @@ static void test_document(void)
     ok(!document.bytes && !document.len, "a freed document is an empty one");
 }
 
+/* Byte strings are key bytes. */
+static void test_secret_document(void)
+{
+    static const uint8_t want[] = {0x83, 0x01, 0x44, 1, 2, 3, 4, 0x02};
+    struct document document = {0}, whole = {0};
+
+    document_array(&document, 3);
+    document_uint(&document, 1);
+    ok(!document.secret, "a document without key bytes is plain");
+    document_bytes(&document, "\1\2\3\4", 4);
+    ok(document.secret, "with the first it moves to secret memory");
+    document_uint(&document, 2);
+    ok(document.len == sizeof(want) && !memcmp(document.bytes, want, sizeof(want)),
+       "what was there comes along");
+    document_append(&whole, &document);
+    ok(whole.secret && whole.len == sizeof(want) && !memcmp(whole.bytes, want, sizeof(want)),
+       "appended to another it makes that secret too");
+    for (unsigned i = 0; i < 2000; i++)
+        document_uint(&whole, UINT32_MAX);
+    ok(whole.secret && !whole.failed && whole.len == sizeof(want) + 10000 &&
+           !memcmp(whole.bytes, want, sizeof(want)),
+       "which grows there");
+    document_free(&whole);
+    document_free(&document);
+    ok(!document.bytes && !document.secret, "and ends as an empty one");
+}
+
 static void test_json_refusals(void)
 {
     static const struct {
@@ -434,6 +461,7 @@ int main(void)
     test_writer();
     test_writer_edges();
     test_document();
+    test_secret_document();
     test_json_refusals();
     return tap_done();
 }

@@ -46,9 +46,9 @@ static void test_tree(void)
     struct statvfs vfs;
 
     names_in("", names, sizeof(names));
-    is_str(names, ".:1 ..:1 raw:2 slot:4 status.json:3 ", "the root");
+    is_str(names, ".:1 ..:1 raw:2 slot:4 status.json:4099 ", "the root");
     names_in("slot", names, sizeof(names));
-    is_str(names, ".:4 ..:1 0:16 10:26 ", "slot: the programmed ones");
+    is_str(names, ".:4 ..:1 0:4112 10:4122 ", "slot: the programmed ones");
     stat(mount_path("raw"), &st);
     is_int(st.st_mode, S_IFREG | 0600, "raw: mode");
     is_int(st.st_size, MOUNT_SECTORS * 512, "raw: size");
@@ -59,7 +59,7 @@ static void test_tree(void)
     stat(mount_path("slot/0"), &st);
     is_int(st.st_size, MOUNT_SIZE, "slot/0: size in whole data units");
     is_int(st.st_blksize, MOUNT_UNIT, "slot/0: block size");
-    is_int(st.st_ino, 16, "slot/0: inode");
+    is_int(st.st_ino, 4112, "slot/0: inode");
     stat(mount_path("slot"), &st);
     is_int(st.st_mode, S_IFDIR | 0700, "slot: mode");
     stat(mount_path(""), &st);
@@ -69,6 +69,7 @@ static void test_tree(void)
     fails(stat(mount_path("slot/00"), &st), ENOENT, "nor another spelling");
     fails(stat(mount_path("slot/0x"), &st), ENOENT, "nor a name");
     fails(stat(mount_path("view"), &st), ENOENT, "nor a folder that is not there");
+    fails(stat(mount_path("vm0"), &st), ENOENT, "an only function has no folder");
     is_int(statvfs(mount_path(""), &vfs), 0, "statfs");
     is_int((intmax_t)(vfs.f_blocks * vfs.f_frsize), MOUNT_SECTORS * 512, "tells the size");
 }
@@ -270,6 +271,143 @@ static void test_dead_file(void)
     close(fresh);
 }
 
+/* ---- functions ---- */
+
+static int add(enum order order, int id, const char *name, int first_slot)
+{
+    snprintf(mount_text, sizeof(mount_text), "%s", name);
+    return mount_tell(order, id, first_slot);
+}
+
+static void test_folders(void)
+{
+    char names[256];
+    struct stat st, same;
+
+    mount_tell(PROGRAM, 0, 1);
+    add(ADD, 3, "vm3", 8);
+    add(ADD_READ_ONLY, 2, "vm2", 0);
+    names_in("", names, sizeof(names));
+    is_str(names, ".:1 ..:1 raw:2 slot:4 status.json:4099 vm0:4097 vm2:8193 vm3:12289 ",
+           "several functions: each has a folder");
+    names_in("vm3", names, sizeof(names));
+    is_str(names, ".:12289 ..:1 raw:12290 slot:12292 status.json:12291 ", "with its files");
+    names_in("vm3/slot", names, sizeof(names));
+    is_str(names, ".:12292 ..:12289 10:12314 ", "and its slots");
+    stat(mount_path(""), &st);
+    is_int(st.st_nlink, 6, "the root: links");
+    stat(mount_path("vm3"), &st);
+    is_int(st.st_nlink, 3, "a folder: links");
+    is_int(st.st_mode, S_IFDIR | 0700, "a folder: mode");
+    stat(mount_path("slot/0"), &st);
+    stat(mount_path("vm0/slot/0"), &same);
+    ok(st.st_ino == same.st_ino && st.st_nlink == 2, "slot/0 is a name of vm0/slot/0");
+    fails(stat(mount_path("vm3/slot/0"), &st), ENOENT, "a slot below the window has no file");
+    fails(stat(mount_path("vm3/vm3"), &st), ENOENT, "a folder has no folders");
+    fails(stat(mount_path("vm1"), &st), ENOENT, "nor is there one without its function");
+    is_int(stat(mount_path("vm3/raw"), &st) ? -1 : st.st_size, MOUNT_SECTORS * 512, "its raw");
+    fails(open(mount_path("vm3/status.json"), O_WRONLY), EACCES, "its status cannot be written");
+}
+
+static void test_read_only(void)
+{
+    struct stat st;
+    int fd;
+
+    stat(mount_path("vm2/slot/0"), &st);
+    is_int(st.st_mode, S_IFREG | 0400, "read-only: mode of a slot");
+    stat(mount_path("vm2/raw"), &st);
+    is_int(st.st_mode, S_IFREG | 0600, "of raw, which is the owner's");
+    fails(mount_open_at("vm2/slot/0", O_RDWR), getuid() ? EACCES : EROFS,
+          "it is not opened to write");
+    fd = mount_open_at("vm2/slot/0", O_RDONLY);
+    is_int(pread(fd, back, 100, 0), 100, "but is read");
+    fstat(fd, &st);
+    is_int(st.st_mode, S_IFREG | 0400, "and open has its mode");
+    close(fd);
+}
+
+static _Atomic bool over;
+
+static void *use_while_there(void *arg)
+{
+    char byte;
+    intptr_t bad = 0;
+
+    (void)arg;
+    while (!over) {
+        int fd = mount_open_at("vm3/slot/10", O_RDWR);
+        struct stat st;
+        if (fd >= 0) {
+            bad += pread(fd, &byte, 1, 0) != 1 || fstat(fd, &st) || st.st_nlink != 1;
+            close(fd);
+        } else if (errno != ENOENT) {
+            bad++;
+        }
+    }
+    return (void *)bad;
+}
+
+/* A file that was opened works, whenever its function was to go. */
+static void test_race(void)
+{
+    pthread_t threads[3];
+    unsigned gone = 0, kept = 0;
+    void *bad;
+
+    for (unsigned i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, use_while_there, NULL);
+    for (unsigned i = 0; i < 100; i++) {
+        int r = mount_tell(REMOVE, 3, 0);
+        gone += r == 0;
+        kept += r == -EBUSY;
+        if (!r)
+            add(ADD, 3, "vm3", 8);
+    }
+    over = true;
+    for (unsigned i = 0; i < 3; i++) {
+        pthread_join(threads[i], &bad);
+        is_int((intptr_t)bad, 0, "what was opened worked");
+    }
+    is_int(gone + kept, 100, "a removal is done or refused");
+    ok(gone, "some were done");
+}
+
+/* The close of a file is waited for, an open one is not. */
+static void test_removal(void)
+{
+    int fd = mount_open_at("vm3/slot/10", O_RDWR), raw = mount_open_at("vm2/raw", O_RDONLY), other;
+    struct stat st;
+
+    is_int(mount_tell(REMOVE, 3, 0), -EBUSY, "a function with a file open stays");
+    is_str(mount_text, "file vm3/slot/10 is open", "in words");
+    is_int(pwrite(fd, data, 100, 7), 100, "the file works on");
+    close(fd);
+    is_int(mount_tell(REMOVE, 3, 0), 0, "once closed it goes");
+    fails(stat(mount_path("vm3"), &st), ENOENT, "at once");
+    is_int(pread(raw, back, 100, 0), 100, "another's open file is not disturbed");
+    is_int(mount_tell(REMOVE, 2, 0), -EBUSY, "raw keeps its function");
+    is_str(mount_text, "file vm2/raw is open", "in words");
+    close(raw);
+    add(ADD, 4, "vm3", 0);
+    stat(mount_path("vm3/raw"), &st);
+    is_int(st.st_ino, 4 << 12 | 2, "a new function of the name has other inodes");
+    other = mount_open_at("status.json", O_RDONLY);
+    is_int(mount_tell(REMOVE, 1, 0), -EBUSY, "status.json keeps the first");
+    is_str(mount_text, "file vm0/status.json is open", "in words");
+    close(other);
+    is_int(mount_tell(REMOVE, 1, 0), 0, "the first goes");
+    stat(mount_path("slot/0"), &st);
+    is_int(st.st_ino, 2 << 12 | 16, "and another is the first");
+    is_int(mount_tell(REMOVE, 2, 0), 0, "the second goes");
+    fails(stat(mount_path("vm3"), &st), ENOENT, "the last has no folder");
+    is_int(mount_tell(REMOVE, 4, 0), 0, "the last goes");
+    fails(stat(mount_path("status.json"), &st), ENOENT, "no function, no status");
+    fails(stat(mount_path("slot/0"), &st), ENOENT, "no slots");
+    is_int(stat(mount_path("slot"), &st), 0, "but their folder");
+    is_int(stat(mount_path("raw"), &st), 0, "and raw");
+}
+
 int main(void)
 {
     if (!mount_open()) {
@@ -286,6 +424,10 @@ int main(void)
     test_stable();
     test_parallel();
     test_dead_file();
+    test_folders();
+    test_read_only();
+    test_race();
+    test_removal();
     mount_tell(STOP, 0, 0);
     is_int(mount_close(), 0, "the server ends well");
     return tap_done();

@@ -23,11 +23,14 @@ static uint8_t data[8192], back[8192];
 static void refused(const char *path, int err, const char *text)
 {
     static const struct fuse_front_ops none;
+    static const struct byte_file raw;
     struct fuse_front *front;
     struct ice_why why = {0};
 
-    is_int(fuse_front_start(&none, NULL, path, false, &front, &why), -err, "%s: errno", text);
+    is_int(fuse_front_new(&none, &raw, &front, &why), 0, "%s", text);
+    is_int(fuse_front_start(front, path, false, &why), -err, "%s: errno", text);
     is_str(why.text, text, "%s: clause", text);
+    fuse_front_stop(front);
 }
 
 static void test_mountpoint(void)

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Where the bytes of a key stand in this process: in locked memory only while a cipher lives, and
- * nowhere when it is closed. The test knows the key masked, so that it does not find itself.
+ * nowhere when it is closed; and what wrapped keys come from and turn into, nowhere after each
+ * operation. The test knows the keys masked, so that it does not find itself.
  */
 #include "base/bytes.h"
 #include "base/secret.h"
 #include "cipher/cipher.h"
+#include "cipher/wrap.h"
+#include "engine/engine.h"
 #include "sanitizers.h"
 #include "tap.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -20,7 +24,9 @@
 #define STEP  4096
 #define FINDS 64
 
-static uint8_t masked[KEY_BYTES_MAX];
+/* What is looked for. */
+static uint8_t masked[WRAP_MASTER_BYTES + INLINE_KEY_BYTES + SECRET_SW_BYTES];
+static unsigned masked_len;
 static uint8_t window[STEP + RUN]; /* the scan goes through here and leaves it out */
 
 struct finds {
@@ -30,7 +36,7 @@ struct finds {
 
 static bool is_key_run(const uint8_t *bytes)
 {
-    for (unsigned start = 0; start < KEY_BYTES_MAX; start += RUN) {
+    for (unsigned start = 0; start < masked_len; start += RUN) {
         unsigned i = 0;
         while (i < RUN && (bytes[i] ^ MASK) == masked[start + i])
             i++;
@@ -108,7 +114,8 @@ static void *live(void *argument)
     for (unsigned i = 0; i < KEY_BYTES_MAX; i++)
         key[i] = masked[i] ^ MASK;
 
-    job->rc = cipher_open(job->algorithm, sizeof(data), key, &cipher, NULL);
+    const struct cipher_params params = {job->algorithm, sizeof(data), false};
+    job->rc = cipher_open(&params, key, &cipher, NULL);
     if (job->rc == 0) {
         cipher_encrypt(cipher, dun_from_u64(7), data, data, sizeof(data));
         cipher_decrypt(cipher, dun_from_u64(7), data, data, sizeof(data));
@@ -138,7 +145,7 @@ static void check_live(const char *name)
 static void check_dead(const char *name)
 {
     struct finds finds = scan();
-    is_int(finds.count, 0, "%s: nothing is left after close", name);
+    is_int(finds.count, 0, "%s: nothing is left afterwards", name);
     for (unsigned i = 0; i < finds.count; i++)
         note("a run at %#lx", (unsigned long)finds.at[i]);
 }
@@ -147,7 +154,8 @@ static void check_lifetime(const struct algorithm *algorithm)
 {
     struct job job = {.algorithm = algorithm};
     pthread_t thread;
-    getrandom(masked, sizeof(masked), 0);
+    masked_len = KEY_BYTES_MAX;
+    getrandom(masked, masked_len, 0);
     pthread_barrier_init(&job.barrier, NULL, 2);
     pthread_create(&thread, NULL, live, &job);
     pthread_barrier_wait(&job.barrier);
@@ -161,6 +169,151 @@ static void check_lifetime(const struct algorithm *algorithm)
     pthread_barrier_destroy(&job.barrier);
 }
 
+/* ---- wrapped keys ---- */
+
+static struct engine *engine;
+static struct wrapped_key lasting, passing;
+
+enum { MASTER_AT = 0, INLINE_AT = WRAP_MASTER_BYTES, SW_AT = INLINE_AT + INLINE_KEY_BYTES };
+
+static void mask(unsigned at, const uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        masked[at + i] = bytes[i] ^ MASK;
+}
+
+static int import(void)
+{
+    uint8_t *master = secret_alloc(WRAP_MASTER_BYTES);
+    for (unsigned i = 0; i < WRAP_MASTER_BYTES; i++)
+        master[i] = masked[MASTER_AT + i] ^ MASK;
+    int rc = engine_key_import(engine, master, WRAP_MASTER_BYTES, &lasting, NULL);
+    secret_free(master);
+    return rc;
+}
+
+static int prepare(void)
+{
+    return engine_key_prepare(engine, lasting.bytes, lasting.len, &passing, NULL);
+}
+
+static int derive(void)
+{
+    uint8_t *secret = secret_alloc(SECRET_SW_BYTES);
+    int rc = engine_key_derive(engine, passing.bytes, passing.len, secret, NULL);
+    mask(SW_AT, secret, SECRET_SW_BYTES);
+    secret_free(secret);
+    return rc;
+}
+
+static int program_slot(unsigned slot, const struct wrapped_key *wrapped)
+{
+    const struct engine_key key = {algorithm_by_name("aes-256-xts"), 512, wrapped->bytes,
+                                   wrapped->len};
+    return engine_program(engine, slot, &key, 0, NULL, NULL);
+}
+
+static int program_and_evict(void)
+{
+    int rc = program_slot(0, &passing);
+    return rc ? rc : engine_evict(engine, 0, NULL, NULL);
+}
+
+/* The blob decrypts, and only the tag tells that it was changed. */
+static int refuse(void)
+{
+    struct wrapped_key changed = passing;
+    changed.bytes[changed.len - 1] ^= 1;
+    return program_slot(0, &changed) == -EBADMSG ? 0 : -1;
+}
+
+static int refuse_busy(void)
+{
+    int rc = program_slot(0, &passing);
+    engine_get(engine, 0, UINT64_MAX, NULL);
+    if (!rc)
+        rc = program_slot(0, &passing) == -EBUSY ? 0 : -1;
+    engine_put(engine, 0);
+    engine_evict(engine, 0, NULL, NULL);
+    return rc;
+}
+
+struct operation {
+    const char *name;
+    int (*run)(void);
+    pthread_barrier_t barrier;
+    int rc;
+};
+
+/* On a stack of its own, which stays as it is until it was scanned. */
+static void *operate(void *argument)
+{
+    struct operation *operation = argument;
+    operation->rc = operation->run();
+    pthread_barrier_wait(&operation->barrier);
+    pthread_barrier_wait(&operation->barrier);
+    return NULL;
+}
+
+static void check_operation(struct operation *operation)
+{
+    pthread_t thread;
+    pthread_barrier_init(&operation->barrier, NULL, 2);
+    pthread_create(&thread, NULL, operate, operation);
+    pthread_barrier_wait(&operation->barrier);
+    is_int(operation->rc, 0, "%s", operation->name);
+    check_dead(operation->name);
+    pthread_barrier_wait(&operation->barrier);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&operation->barrier);
+}
+
+/* Fills `masked`: master key, inline key, software secret. */
+static void choose_keys(void)
+{
+    uint8_t *master = secret_alloc(WRAP_MASTER_BYTES), *key = secret_alloc(INLINE_KEY_BYTES);
+    secret_random(master, WRAP_MASTER_BYTES);
+    mask(MASTER_AT, master, WRAP_MASTER_BYTES);
+    wrap_derive_inline_key(master, key, NULL);
+    mask(INLINE_AT, key, INLINE_KEY_BYTES);
+    wrap_derive_sw_secret(master, key, NULL);
+    mask(SW_AT, key, SECRET_SW_BYTES);
+    secret_free(key);
+    secret_free(master);
+    masked_len = sizeof(masked);
+}
+
+/* While the slot has its key, only the inline key is anywhere. */
+static void check_programmed(void)
+{
+    is_int(program_slot(0, &passing), 0, "a wrapped key in a slot");
+    check_live("a wrapped key");
+    memmove(masked + INLINE_AT, masked + SW_AT, SECRET_SW_BYTES);
+    masked_len = WRAP_MASTER_BYTES + SECRET_SW_BYTES;
+    check_dead("master key and software secret, with the inline key in a slot");
+    engine_evict(engine, 0, NULL, NULL);
+}
+
+static void test_wrapped(void)
+{
+    static struct operation operations[] = {
+        {.name = "import", .run = import},
+        {.name = "prepare", .run = prepare},
+        {.name = "derive", .run = derive},
+        {.name = "program and evict", .run = program_and_evict},
+        {.name = "program of a changed key", .run = refuse},
+        {.name = "program of a busy slot", .run = refuse_busy},
+    };
+    if (engine_new(1, &engine, NULL))
+        exit(1);
+    choose_keys();
+    check_dead("derivation");
+    for (unsigned i = 0; i < ARRAY_SIZE(operations); i++)
+        check_operation(&operations[i]);
+    check_programmed();
+    engine_free(engine);
+}
+
 int main(void)
 {
     struct ice_why why = {0};
@@ -172,5 +325,6 @@ int main(void)
         return tap_done();
     for (unsigned i = 0; i < ALGORITHM_COUNT; i++)
         check_lifetime(&algorithms[i]);
+    test_wrapped();
     return tap_done();
 }

@@ -2,7 +2,9 @@
 /* One EVP operation per data unit and per IV, each from the key anew: slow, and easy to believe. */
 #include "libcrypto_ref.h"
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <string.h>
 
 static const EVP_CIPHER *evp_cipher(const struct algorithm *algorithm)
@@ -86,4 +88,25 @@ bool libcrypto_ref(const struct algorithm *algorithm, size_t data_unit, ref_dun 
             return false;
     }
     return true;
+}
+
+bool libcrypto_ref_kdf(const unsigned char *key, const unsigned char *label, size_t label_len,
+                       const unsigned char *context, size_t context_len, unsigned char *out,
+                       size_t len)
+{
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_MODE, (char[]){"counter"}, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_MAC, (char[]){"CMAC"}, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_CIPHER, (char[]){"AES-256-CBC"}, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)key, 32),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)label, label_len),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)context, context_len),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "KBKDF", NULL);
+    EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+    bool done = ctx && EVP_KDF_derive(ctx, out, len, params) == 1;
+    EVP_KDF_CTX_free(ctx);
+    EVP_KDF_free(kdf);
+    return done;
 }

@@ -351,7 +351,7 @@ static bool is_locked_out(void)
     struct store *store = NULL;
     struct ice_why why = {0};
     char want[ICE_WHY_TEXT];
-    snprintf(want, sizeof(want), "%s is locked by another process", in_dir("locked.img"));
+    snprintf(want, sizeof(want), "%s is locked: it is in use already", in_dir("locked.img"));
     int rc = store_open_file(in_dir("locked.img"), 0, &store, &why);
     store_close(store);
     return rc == -EBUSY && !strcmp(why.text, want);

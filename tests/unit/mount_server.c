@@ -27,19 +27,15 @@ struct message {
 
 /* ---- the server ---- */
 
+#define FUNCTIONS_MAX 4u
+
 static struct fuse_front *front;
 
-static void raw_file(void *user, struct byte_file *file)
-{
-    (void)user;
-    *file = bench_raw();
-}
-
-static unsigned slot_count(void *user)
-{
-    (void)user;
-    return MOUNT_SLOTS;
-}
+/* vm0 and those that a test adds. */
+static struct shown {
+    struct fuse_front_function function;
+    char name[FUSE_FRONT_NAME_MAX + 1];
+} shown[FUNCTIONS_MAX];
 
 static bool slot_file(void *user, unsigned slot, struct byte_file *file)
 {
@@ -57,7 +53,42 @@ static char *status(void *user)
     return strdup(text);
 }
 
-static const struct fuse_front_ops ops = {raw_file, slot_count, slot_file, status};
+static const struct fuse_front_ops ops = {slot_file, status};
+
+/* A function with the bench's slots from `first_slot` on, by their numbers there. */
+static int add(unsigned id, const char *name, unsigned first_slot, bool read_only)
+{
+    struct shown *one = shown;
+
+    while (one->function.id)
+        one++;
+    snprintf(one->name, sizeof(one->name), "%s", name);
+    one->function = (struct fuse_front_function){
+        .name = one->name,
+        .id = id,
+        .first_slot = first_slot,
+        .slots = MOUNT_SLOTS - first_slot,
+        .read_only = read_only,
+        .raw = bench_raw(),
+    };
+    fuse_front_add(front, &one->function);
+    return 0;
+}
+
+static int remove_function(unsigned id, struct message *message)
+{
+    struct shown *one = shown;
+    struct ice_why why = {0};
+    int r;
+
+    while (one->function.id != id)
+        one++;
+    r = fuse_front_remove(front, &one->function, &why);
+    snprintf(message->text, sizeof(message->text), "%s", why.text);
+    if (!r)
+        one->function.id = 0;
+    return r;
+}
 
 static int program(unsigned slot, uint8_t first)
 {
@@ -74,9 +105,15 @@ static void collect(void *user, const char *what)
 
 static int start(struct message *message)
 {
+    struct byte_file raw = bench_raw();
     struct ice_why why = {0};
-    int r = fuse_front_start(&ops, NULL, message->text, false, &front, &why);
+    int r = fuse_front_new(&ops, &raw, &front, &why);
 
+    memset(shown, 0, sizeof(shown));
+    if (!r) {
+        add(1, "vm0", 0, false);
+        r = fuse_front_start(front, message->text, false, &why);
+    }
     snprintf(message->text, sizeof(message->text), "%s", why.text);
     return r;
 }
@@ -106,6 +143,11 @@ static int obey(struct message *message)
         return wait_closed(message);
     case EACH_OPEN:
         return message->text[0] = 0, fuse_front_each_open(front, collect, message), 0;
+    case ADD:
+    case ADD_READ_ONLY:
+        return add((unsigned)a, message->text, (unsigned)b, message->order == ADD_READ_ONLY);
+    case REMOVE:
+        return remove_function((unsigned)a, message);
     case PROGRAM:
         return program((unsigned)a, (uint8_t)b);
     case EVICT:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A mounted FUSE front in a process of its own, for tests that are its user: a device with 12 slots
- * over a store with gates, slots 0 and 10 programmed with aes-256-xts at 4096. A hung server is
+ * over a store with gates, slots 0 and 10 programmed with aes-256-xts at 4096, shown as function 1,
+ * vm0. A hung server is
  * killed after a minute, which frees its user: one process in both parts could not even be killed.
  */
 #ifndef ICESIM_TESTS_MOUNT_SERVER_H
@@ -37,9 +38,12 @@ enum order {
     DETACH,
     WAIT_CLOSED, /* a: ms, b: break the wait off at once */
     EACH_OPEN,   /* `text` gets them all, each with ", " */
-    PROGRAM,     /* slot a, with key bytes b, b + 1, … */
-    EVICT,       /* slot a */
-    CLOSE,       /* gate_close for kind a, and so on */
+    ADD,         /* function a, named `text`, with the slots from b on */
+    ADD_READ_ONLY,
+    REMOVE,  /* function a; `text` is the clause afterwards */
+    PROGRAM, /* slot a, with key bytes b, b + 1, … */
+    EVICT,   /* slot a */
+    CLOSE,   /* gate_close for kind a, and so on */
     OPEN,
     WAIT,
     COUNT,

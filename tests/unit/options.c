@@ -5,7 +5,7 @@
 #include "tap.h"
 #include <errno.h>
 
-#define ARGS_MAX 12
+#define ARGS_MAX 20
 
 static int parse(const char *const *args, struct options *options, struct ice_why *why)
 {
@@ -45,12 +45,28 @@ static void test_refusals(void)
         {{"disk.img", "--size", "1M"}, "disk.img: unexpected argument"},
         {{"--size", "1M", "--", "disk.img"}, "--: unexpected argument"},
         {{"--size", "1M", "--help=yes"}, "--help: takes no value"},
-        {{"--size", "1M", "--dialect", "ice9"}, "--dialect ice9: there is only ice2"},
+        {{"--size", "1M", "--dialect", "ice9"}, "--dialect ice9: none of ice1, ice2, inline"},
         {{"--size", "1M", "--stop-timeout", "ten"}, "--stop-timeout: \"ten\" is not a number"},
         {{"--size", "1M", "--stop-timeout", "99999"}, "--stop-timeout 99999: outside 0..86400"},
         {{"--size", "1M", "--log-level", "loud"},
          "--log-level loud: none of error, warning, info, debug"},
         {{"--size", "1M", "--allow-root"}, "--allow-root: there is no --mount"},
+        {{"--size", "1M", "--reserve", "8"}, "--reserve: \"8\" is not FIRST+COUNT"},
+        {{"--size", "1M", "--reserve", "30+3"}, "--reserve: \"30+3\" goes past 32"},
+        {{"--size", "1M", "--slots", "8", "--reserve", "8+1"}, "--reserve: \"8+1\" goes past 8"},
+        {{"--size", "1M", "--bitlocker-iv", "sector"},
+         "--bitlocker-iv sector: none of offset, dun"},
+        {{"--size", "1M", "--strict=yes"}, "--strict: takes no value"},
+        {{"--size", "1M", "--state="}, "--state: FILE is missing"},
+        {{"--size", "1M", "--function="}, "--function: NAME[,KEY=VALUE]... is missing"},
+        {{"--size", "1M", "--function", "vm1,slots=8+"},
+         "--function vm1,slots=8+: slots=8+ is not FIRST+COUNT"},
+        {{"--size", "1M", "--function", "a", "--function", "b", "--function=a,ro"},
+         "--function a,ro: there is a function of this name already"},
+        {{"--size", "1M", "--function", "a,dun-bits=256"},
+         "--function a,dun-bits=256: dun-bits=256 is above the 64 of dialect ice2"},
+        {{"--size", "1M", "--function", "a,addr=physical", "--strict", "--dialect", "inline"},
+         "--function a,addr=physical: addr=physical is against dialect inline, and strict is set"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct options options;
@@ -70,6 +86,12 @@ static void test_values(void)
            options.dialect == &dialect_ice2 && options.stop_timeout == 10 &&
            options.log_level == LOG_INFO && !options.mount && !options.dir && !options.run,
        "the defaults");
+    ok(options.function_count == 1 && !strcmp(options.functions[0].name, "vm0") &&
+           !options.functions[0].has_slots && options.functions[0].dialect == &dialect_ice2 &&
+           !options.strict && !options.unsafe_overlap && !options.unsafe_monitor &&
+           !options.state && !options.reserve_count && !options.bitlocker_iv_from_dun,
+       "one function with everything");
+    options_free(&options);
     const char *many[] = {
         "--image=--size", "--slots=0xff",   "--mount=m", "--allow-root", "--dir", "d", "--run",
         "exit 3",         "--stop-timeout", "0",         "--pidfile=p",  NULL};
@@ -79,13 +101,49 @@ static void test_values(void)
     ok(options.size == 0 && options.slots == 255 && options.stop_timeout == 0 &&
            options.allow_root && !strcmp(options.pidfile, "p"),
        "the others");
+    options_free(&options);
     const char *help[] = {"--help", NULL};
     ok(!parse(help, &options, &why) && options.help, "--help needs nothing else");
+}
+
+static void test_functions(void)
+{
+    struct options options;
+    struct ice_why why = {.text = ""};
+    const char *args[] = {"--function",
+                          "vm1,slots=0+4",
+                          "--dialect=ice1",
+                          "--function",
+                          "b,dialect=inline",
+                          "--strict",
+                          "--size=1M",
+                          "--reserve=0x10+2",
+                          "--unsafe-overlap",
+                          "--unsafe-monitor",
+                          "--state",
+                          "file",
+                          "--bitlocker-iv",
+                          "dun",
+                          NULL};
+    is_int(parse(args, &options, &why), 0, "two functions %s", why.text);
+    ok(options.function_count == 2 && !strcmp(options.functions[0].name, "vm1") &&
+           options.functions[0].slots == 4 && options.functions[0].dialect == &dialect_ice1 &&
+           options.functions[0].strict,
+       "--dialect and --strict are the defaults of all");
+    ok(!strcmp(options.functions[1].name, "b") && options.functions[1].dialect == &dialect_inline &&
+           options.functions[1].strict,
+       "a dialect of its own");
+    ok(options.dialect == &dialect_ice1 && options.strict && options.reserve_first == 16 &&
+           options.reserve_count == 2 && options.unsafe_overlap && options.unsafe_monitor &&
+           !strcmp(options.state, "file") && options.bitlocker_iv_from_dun,
+       "what goes for the engine");
+    options_free(&options);
 }
 
 int main(void)
 {
     test_refusals();
     test_values();
+    test_functions();
     return tap_done();
 }

@@ -16,11 +16,11 @@ static void must(int r, const struct ice_why *why)
     }
 }
 
-void rig_open(struct rig *rig, unsigned slots, uint64_t sectors, struct store *store)
+void rig_open_as(struct rig *rig, unsigned slots, uint64_t sectors, struct store *store,
+                 struct function_params params)
 {
     static bool initialised;
     struct ice_why why = {0};
-    struct function_params params;
 
     memset(rig, 0, sizeof(*rig));
     if (!initialised)
@@ -32,16 +32,22 @@ void rig_open(struct rig *rig, unsigned slots, uint64_t sectors, struct store *s
         must(store_open_ram(sectors * SECTOR_SIZE, &rig->store, &why), &why);
     rig->stats = stats_new();
     rig->observers[0] = stats_observer(rig->stats);
-    params = (struct function_params){
-        .name = "vm0",
-        .dialect = &dialect_ice2,
-        .engine = rig->engine,
-        .slots = slots,
-        .store = rig->store,
-        .sectors = sectors,
-        .observers = rig->observers,
-    };
+    params.name = "vm0";
+    params.engine = rig->engine;
+    params.store = rig->store;
+    params.observers = rig->observers;
+    if (!params.dialect)
+        params.dialect = &dialect_ice2;
+    if (!params.slots)
+        params.slots = slots - params.first_slot;
+    if (!params.sectors)
+        params.sectors = sectors - params.first_sector;
     must(function_new(&params, &rig->function, &why), &why);
+}
+
+void rig_open(struct rig *rig, unsigned slots, uint64_t sectors, struct store *store)
+{
+    rig_open_as(rig, slots, sectors, store, (struct function_params){0});
 }
 
 void rig_close(struct rig *rig)
@@ -94,8 +100,8 @@ static void done(struct ice_request *request, size_t written, const struct ice_w
     sem_post(&waiting->done);
 }
 
-struct answer rig_send(struct ice_attachment *attachment, const void *head, size_t head_len,
-                       const void *out, size_t out_len, void *in, size_t in_len)
+struct answer rig_send_on(struct ice_attachment *attachment, uint16_t queue, const void *head,
+                          size_t head_len, const void *out, size_t out_len, void *in, size_t in_len)
 {
     uint8_t status = 0xee;
     struct iovec readable[] = {{(void *)head, head_len}, {(void *)out, out_len}};
@@ -105,6 +111,7 @@ struct answer rig_send(struct ice_attachment *attachment, const void *head, size
                     .nreadable = 2,
                     .writable = writable,
                     .nwritable = 2,
+                    .queue = queue,
                     .expect = EXPECT_ANY,
                     .done = done},
     };
@@ -117,33 +124,70 @@ struct answer rig_send(struct ice_attachment *attachment, const void *head, size
     return waiting.answer;
 }
 
+struct answer rig_send(struct ice_attachment *attachment, const void *head, size_t head_len,
+                       const void *out, size_t out_len, void *in, size_t in_len)
+{
+    return rig_send_on(attachment, 0, head, head_len, out, out_len, in, in_len);
+}
+
+static const struct dialect *dialect_of(const struct ice_attachment *attachment)
+{
+    return function_dialect(attachment_function(attachment));
+}
+
+struct function_config rig_config(struct ice_attachment *attachment)
+{
+    uint8_t space[DIALECT_CONFIG_MAX];
+    struct function_config config;
+
+    attachment_read_config(attachment, 0, space, sizeof(space));
+    dialect_of(attachment)
+        ->parse_config(attachment_offered(attachment), space, sizeof(space), &config);
+    return config;
+}
+
+uint16_t rig_queue(struct ice_attachment *attachment, enum command_kind kind)
+{
+    if (!dialect_of(attachment)->on_control_queue(kind))
+        return 0;
+    return dialect_control_queue(attachment_features(attachment),
+                                 rig_config(attachment).num_queues);
+}
+
 struct answer rig_run(struct ice_attachment *attachment, const struct command *command,
                       const void *out, size_t out_len, void *in, size_t in_len)
 {
     uint8_t *head = secret_alloc(DIALECT_HEAD_MAX);
-    size_t len = function_dialect(attachment_function(attachment))
-                     ->build(attachment_features(attachment), command, head);
-    struct answer answer = rig_send(attachment, head, len, out, out_len, in, in_len);
+    size_t len = dialect_of(attachment)->build(attachment_features(attachment), command, head);
+    struct answer answer = rig_send_on(attachment, rig_queue(attachment, command->kind), head, len,
+                                       out, out_len, in, in_len);
 
     secret_free(head);
     return answer;
 }
 
-struct answer rig_program(struct ice_attachment *attachment, unsigned slot, const char *name,
-                          uint32_t data_unit, uint8_t first)
+struct command rig_key(unsigned slot, const char *name, uint32_t data_unit, const uint8_t *bytes)
 {
     const struct algorithm *algorithm = algorithm_by_name(name);
-    uint8_t key[KEY_BYTES_MAX];
-    struct command command = {
+
+    return (struct command){
         .kind = COMMAND_KEY_PROGRAM,
         .slot = slot,
         .key = {.type = ICE_KEY_TYPE_RAW,
                 .alg = algorithm->alg,
                 .key_size = algorithm->key_size,
                 .data_unit = data_unit,
+                .dun_bytes = 4, /* every function can keep as many apart */
                 .len = algorithm->key_bytes,
-                .bytes = key},
+                .bytes = bytes},
     };
+}
+
+struct answer rig_program(struct ice_attachment *attachment, unsigned slot, const char *name,
+                          uint32_t data_unit, uint8_t first)
+{
+    uint8_t key[KEY_BYTES_MAX];
+    struct command command = rig_key(slot, name, data_unit, key);
 
     for (size_t i = 0; i < sizeof(key); i++)
         key[i] = (uint8_t)(first + i);

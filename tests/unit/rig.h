@@ -26,6 +26,12 @@ struct rig {
 
 /* A rig over `store` (owned by the rig; NULL: RAM of `sectors`). The dialect is ice2. */
 void rig_open(struct rig *rig, unsigned slots, uint64_t sectors, struct store *store);
+/*
+ * The same with a function as `params` has it. The rig fills in name, engine, store, observers; of
+ * what is 0: the dialect (ice2), the slots (all) and the sectors (all).
+ */
+void rig_open_as(struct rig *rig, unsigned slots, uint64_t sectors, struct store *store,
+                 struct function_params params);
 void rig_close(struct rig *rig);
 
 /* An attachment with `wanted` & offered | VERSION_1 negotiated, DRIVER_OK. */
@@ -45,9 +51,24 @@ struct answer {
 struct answer rig_send(struct ice_attachment *attachment, const void *head, size_t head_len,
                        const void *out, size_t out_len, void *in, size_t in_len);
 
+/* The same on a queue. */
+struct answer rig_send_on(struct ice_attachment *attachment, uint16_t queue, const void *head,
+                          size_t head_len, const void *out, size_t out_len, void *in,
+                          size_t in_len);
+
+/* The configuration space, understood. */
+struct function_config rig_config(struct ice_attachment *attachment);
+
+/* The queue of a command: the control queue where the dialect sends it there. */
+uint16_t rig_queue(struct ice_attachment *attachment, enum command_kind kind);
+
 /* The same for a command, built by the dialect for the attachment's features. */
 struct answer rig_run(struct ice_attachment *attachment, const struct command *command,
                       const void *out, size_t out_len, void *in, size_t in_len);
+
+/* KEY_PROGRAM of a raw key. */
+struct command rig_key(unsigned slot, const char *algorithm, uint32_t data_unit,
+                       const uint8_t *bytes);
 
 /* Programs `slot` with the key bytes first, first + 1, … */
 struct answer rig_program(struct ice_attachment *attachment, unsigned slot, const char *algorithm,

@@ -7,20 +7,12 @@
 #ifndef ICESIM_TESTS_SANITIZERS_H
 #define ICESIM_TESTS_SANITIZERS_H
 
+#include "base/sanitizers.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define UNDER_SANITIZER 0
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#undef UNDER_SANITIZER
-#define UNDER_SANITIZER 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#undef UNDER_SANITIZER
-#define UNDER_SANITIZER 1
-#endif
+#define UNDER_SANITIZER (UNDER_ASAN || UNDER_TSAN)
 
 static inline bool under_valgrind(void)
 {

@@ -35,7 +35,11 @@ void server_rig_open(struct server_rig *rig, struct server_params params)
     snprintf(rig->control, sizeof(rig->control), "%s/control.sock", rig->dir);
     must(!store_open_ram((uint64_t)RIG_SECTORS * SECTOR_SIZE, &ram, &why), why.text);
     rig->gate = gate_store_new(ram);
-    must(!host_open(&rig->host, gate_store(rig->gate), 8, &dialect_ice2, &why), why.text);
+    const struct host_params host = {
+        .store = gate_store(rig->gate), .slots = 8, .dialect = &dialect_ice2};
+    struct function_spec vm0;
+    must(!host_open(&rig->host, &host, &why), why.text);
+    must(!function_spec_parse("vm0", &vm0, &why) && !host_add(&rig->host, &vm0, &why), why.text);
     params.host = &rig->host;
     params.dir = rig->dir;
     must(!server_start(&params, &rig->server, &why), why.text);

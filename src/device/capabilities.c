@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a function advertises: the model of one engine among those that there are. */
+#include "base/bytes.h"
+#include "internal.h"
+#include <assert.h>
+
+void function_set_capabilities(struct ice_function *function, const struct function_params *params)
+{
+    struct capability all[CAPABILITIES_MAX];
+    const struct capability *list = params->capabilities;
+    unsigned count = params->capability_count;
+
+    if (!count) {
+        list = all;
+        count = function->dialect->default_capabilities(all);
+    }
+    assert(count <= CAPABILITIES_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        assert(!params->capability_count || list[i].data_unit >= function->block_size);
+        if (list[i].data_unit >= function->block_size)
+            function->capabilities[function->capability_count++] = list[i];
+    }
+    assert(!function->dialect->check_capabilities(function->capabilities,
+                                                  function->capability_count, NULL));
+}
+
+bool function_advertises(const struct ice_function *function, const struct algorithm *algorithm,
+                         uint32_t data_unit)
+{
+    for (unsigned i = 0; i < function->capability_count; i++) {
+        const struct capability *c = &function->capabilities[i];
+
+        if (c->alg == algorithm->alg && c->key_size == algorithm->key_size &&
+            c->data_unit == data_unit)
+            return true;
+    }
+    return false;
+}
