@@ -21,6 +21,8 @@ side_name() {
     nbdkit) echo "nbdkit luks, nbdfuse" ;;
     client) echo "tagged writes" ;;
     echo) echo "bare echo" ;;
+    beside) echo "slowest, stormed" ;;
+    alone) echo "slowest, undisturbed" ;;
     esac
 }
 
@@ -196,6 +198,28 @@ measure_socket() { # SIDE BYTES-IN_FLIGHT
         ;;
     echo) "$build/bench/echo" "${2%-*}" "${2#*-}" "$seconds" ;;
     esac
+}
+
+# ---- isolation: 64 functions, each with a driver, and hostile drivers on three more ----
+
+start_isolation() {
+    local i dialects=(ice1 ice2 inline) options=()
+    for i in $(seq 0 66); do
+        options+=(--function "f$i,dialect=${dialects[i % 3]},slots=$((i * 3))+3,sectors=$((i * 2048))+2048")
+    done
+    serve "$build/icesim" --size 67M --slots 201 --dir "$work/many" --log-level error "${options[@]}"
+    "$build/icectl" -d "$work/many" wait >>"$work/log" 2>&1
+}
+
+# The slowest of the 64 drivers.
+measure_isolation() { # SIDE LOAD
+    local names=() i count=1
+    for i in $(seq 3 66); do
+        names+=("f$i")
+    done
+    [ "$1" = alone ] || count=30000
+    "$build/tests/tools/icestorm" "$work/many" $count 1 "$seconds" f0,f1,f2 "${names[@]}" \
+        2>>"$work/log" | sed -n "s/.*\"slowest_$1\":\([0-9]*\).*/\1/p"
 }
 
 # In the reverse order, so that nothing that is stopped is still in use.

@@ -1,0 +1,58 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# 64 functions at work beside hostile drivers: nobody's sectors or slots but their own are changed,
+# and nobody is kept from working. The rates are bench/run.sh's affair.
+
+load helpers
+
+@test "64 functions, each with its driver, beside hostile drivers of every dialect" {
+    local options=() names=() i dialects=(ice1 ice2 inline)
+    requires icestorm
+    for i in $(seq 0 63); do
+        names+=("f$i")
+        options+=(--function "f$i,dialect=${dialects[i % 3]},slots=$((i * 3))+3,sectors=$((i * 2048))+2048")
+        [ $((i % 2)) = 0 ] || options[-1]+=,addr=virtual
+    done
+    for i in 0 1 2; do
+        options+=(--function "h$i,dialect=${dialects[i]},slots=$((192 + i * 3))+3,sectors=$(((64 + i) * 2048))+2048")
+    done
+    start --size 70M --slots 208 --reserve 201+7 "${options[@]}"
+    # The second half of each window, which its driver leaves alone, and two slots it does not use.
+    driver fill <<'END'
+from dialects import *
+import random
+rng = random.Random(1)
+for name, function in functions().items():
+    if name[0] == "f":
+        driver = drive(name, VERSION_1)
+        accepted(driver.send_raw(header(T_OUT, 1024) + rng.randbytes(1024 * 512)))
+        for slot in (1, 2):
+            fingerprint = control(38, function=name, slot=function["slots"]["first"] + slot, alg="aes-256-xts",
+                                  data_unit=512 << slot, key_type="raw", key=rng.randbytes(64))["fingerprint"]
+            assert fingerprint
+END
+    icestorm "$ICESIM_DIR" $((100000 * SCALE)) "${ICESIM_TEST_SEED:-2026}" 2 h0,h1,h2 "${names[@]}" >report
+    echo "# $(cat report)"
+    [ "$(jq .requests report)" -ge 100000 ]
+    [ "$(jq .fewest_transfers report)" -ge 1 ]
+    [ "$(jq .ok report)" -gt 1000 ]
+    driver check <<'END'
+from dialects import *
+import random
+rng = random.Random(1)
+listed = functions()
+assert len(listed) == 67
+for name, function in listed.items():
+    if name[0] != "f":
+        continue
+    driver = drive(name, VERSION_1)
+    want = rng.randbytes(1024 * 512)
+    assert accepted(driver.send_raw(header(T_IN, 1024), 1024 * 512)) == want, name
+    rows = function_slots(name)
+    for slot in (1, 2):
+        key = rng.randbytes(64)
+        assert rows[slot]["fingerprint"] == hashlib.sha256(b"icesim key\0" + key).hexdigest()[:16], (name, slot)
+        assert rows[slot]["data_unit"] == 512 << slot
+END
+    stop
+}
