@@ -186,7 +186,7 @@ struct command rig_key(unsigned slot, const char *name, uint32_t data_unit, cons
 struct answer rig_program(struct ice_attachment *attachment, unsigned slot, const char *name,
                           uint32_t data_unit, uint8_t first)
 {
-    uint8_t key[KEY_BYTES_MAX];
+    uint8_t key[KEY_BYTES_MAX] = {0};
     struct command command = rig_key(slot, name, data_unit, key);
 
     for (size_t i = 0; i < sizeof(key); i++)
