@@ -169,8 +169,11 @@ stage_static() {
 
 stage_dist() {
     build gcc || return
+    local status
     (cd "$work/gcc" && make distcheck) >"$work/distcheck.log" 2>&1
-    result $? "make distcheck" "$work/distcheck.log"
+    status=$?
+    [ $status = 0 ] || grep -E '^(FAIL|ERROR):|^# ' "$work/distcheck.log" | head -n 60
+    result $status "make distcheck" "$work/distcheck.log"
 }
 
 stage_install() {

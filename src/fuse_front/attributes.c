@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include "base/bytes.h"
+#include <assert.h>
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
@@ -44,6 +45,7 @@ static void stat_byte_file(const struct fuse_front *front, uint64_t ino,
 {
     bool slot = place_of(ino) != PLACE_RAW;
 
+    assert(function || !slot);
     stat_common(front, ino, S_IFREG | (slot && function->read_only ? 0400 : 0600),
                 slot ? names_of(front, function) : 1, st);
     stat_size(file->size, st);
@@ -54,8 +56,10 @@ static void stat_byte_file(const struct fuse_front *front, uint64_t ino,
 static int stat_status(struct fuse_front *front, const struct fuse_front_function *function,
                        struct stat *st)
 {
-    char *text = front->ops.status(function->user);
+    char *text;
 
+    assert(function);
+    text = front->ops.status(function->user);
     if (!text)
         return ENOMEM;
     stat_common(front, ino_of(function->id, PLACE_STATUS), S_IFREG | 0400,

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include <assert.h>
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
@@ -43,6 +44,7 @@ static int fill_status(struct fuse_front *front, struct open_file *file, int fla
 {
     if ((flags & O_ACCMODE) != O_RDONLY)
         return EACCES;
+    assert(file->function);
     file->text = front->ops.status(file->function->user);
     file->text_len = file->text ? strlen(file->text) : 0;
     return file->text ? 0 : ENOMEM;

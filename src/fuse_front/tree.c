@@ -180,7 +180,7 @@ static void tree_statfs(fuse_req_t req, fuse_ino_t ino)
         .f_bsize = BLOCK_BYTES,
         .f_frsize = SECTOR_SIZE,
         .f_blocks = front->raw.size / SECTOR_SIZE,
-        .f_files = (front->function_count + 1) * (PLACE_SLOT_0 + SLOTS_MAX),
+        .f_files = (front->function_count + UINT64_C(1)) * (PLACE_SLOT_0 + SLOTS_MAX),
         .f_namemax = 255,
     };
 

@@ -48,11 +48,12 @@ int control_call(struct client *control, enum message message,
                  struct ice_why *why)
 {
     uint8_t *map = secret_alloc(FRAME_INLINE_MAX);
-    struct writer writer = {map, map + FRAME_INLINE_MAX, false};
+    struct writer writer = {0};
     int err;
 
     if (!map)
         return secret_exhausted("a message", why);
+    writer = (struct writer){map, map + FRAME_INLINE_MAX, false};
     write_map(&writer, n);
     for (unsigned i = 0; i < n; i++)
         write_argument(&writer, &arguments[i]);

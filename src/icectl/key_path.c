@@ -177,9 +177,9 @@ static enum status evict_out_of_band(struct key_path *path, uint64_t physical, s
 static int read_key(struct reader result, uint8_t *key, size_t *len, struct ice_why *why)
 {
     uint64_t pairs;
-    const char *name;
+    const char *name = NULL;
     const uint8_t *bytes;
-    size_t name_len;
+    size_t name_len = 0;
     int err = read_map(&result, &pairs, why);
 
     if (!err)

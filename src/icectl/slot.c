@@ -65,13 +65,15 @@ static void print_head(const struct listing *listing)
 static int print_rows(FILE *out, struct reader reader, struct ice_why *why)
 {
     struct listing listing = {.out = out};
-    struct slot_row row, first, last; /* of the run */
+    struct slot_row row, first = {0}, last = {0}; /* of the run */
     bool empty = false;
     uint64_t rows;
     int err = read_array(&reader, &rows, why);
 
     for (uint64_t i = 0; !err && i < rows; i++) {
         err = read_slot_row(&reader, &row, why);
+        if (err)
+            break;
         if (i == 0) {
             listing.physical = row.physical != row.slot;
             print_head(&listing);
@@ -120,25 +122,19 @@ struct program_args {
     struct arg_end *end;
 };
 
-static enum status find_algorithm(const struct icectl *icectl, const char *name,
-                                  const struct algorithm **algorithm)
-{
-    *algorithm = algorithm_by_name(name);
-    if (*algorithm)
-        return STATUS_DONE;
-    return fail(icectl, STATUS_USAGE, "--alg \"%.32s\" is no algorithm; icectl caps lists them",
-                name);
-}
-
 /* What the options say of the key, but for its bytes. */
 static enum status read_key_options(const struct icectl *icectl, const struct program_args *args,
                                     struct command_key *key, const struct algorithm **algorithm)
 {
-    enum status status = find_algorithm(icectl, args->alg->sval[0], algorithm);
+    const char *name = args->alg->sval[0];
+    enum status status;
 
     *key = (struct command_key){.data_unit = DATA_UNIT_DEFAULT};
-    if (!status)
-        status = args_data_unit(icectl, args->data_unit, &key->data_unit);
+    *algorithm = algorithm_by_name(name);
+    if (!*algorithm)
+        return fail(icectl, STATUS_USAGE,
+                    "--alg \"%.32s\" is no algorithm; icectl caps lists them", name);
+    status = args_data_unit(icectl, args->data_unit, &key->data_unit);
     if (status)
         return status;
     key->type = args->wrapped->count ? ICE_KEY_TYPE_WRAPPED : ICE_KEY_TYPE_RAW;

@@ -142,7 +142,7 @@ static void answer_key(struct document *result, const uint8_t *key, size_t len)
 int control_key_generate(struct host *host, struct reader *args, struct document *result,
                          struct ice_why *why)
 {
-    struct wrapped_key key;
+    struct wrapped_key key = {.len = 0};
     int err = read_key_message(host, args, NULL, why);
     if (!err)
         err = engine_key_generate(host->engine, &key, why);
@@ -155,7 +155,7 @@ int control_key_import(struct host *host, struct reader *args, struct document *
                        struct ice_why *why)
 {
     struct argument raw;
-    struct wrapped_key key;
+    struct wrapped_key key = {.len = 0};
     int err = read_key_message(host, args, &raw, why);
     if (!err)
         err = engine_key_import(host->engine, raw.bytes, raw.len, &key, why);
@@ -168,7 +168,7 @@ int control_key_prepare(struct host *host, struct reader *args, struct document 
                         struct ice_why *why)
 {
     struct argument long_term;
-    struct wrapped_key key;
+    struct wrapped_key key = {.len = 0};
     int err = read_key_message(host, args, &long_term, why);
     if (!err)
         err = engine_key_prepare(host->engine, long_term.bytes, long_term.len, &key, why);

@@ -18,9 +18,9 @@ struct bank {
 };
 
 struct stats {
-    struct observer observer;
     struct bank banks[BANKS];
     _Atomic uint64_t violations[RULE_COUNT];
+    struct observer observer;
 };
 
 static struct bank *my_bank(struct stats *stats)

@@ -267,16 +267,21 @@ static void report(unsigned n, const uint64_t *counts, double quiet, double stor
 
 int main(int argc, char **argv)
 {
-    unsigned n = argc < 7 ? 0 : (unsigned)(argc - 6);
-    struct driver *drivers = calloc(n, sizeof(*drivers));
-    uint64_t *counts = calloc(n, 3 * sizeof(*counts)), count, seed, ok;
+    struct driver *drivers;
+    uint64_t *counts, count, seed, ok;
     int64_t began, middle, ended;
     double seconds;
+    unsigned n;
 
-    if (!n || !drivers || !counts) {
+    if (argc < 7) {
         fputs("usage: icestorm DIR COUNT SEED SECONDS HOSTILE[,HOSTILE...] FUNCTION...\n", stderr);
         return 2;
     }
+    n = (unsigned)(argc - 6);
+    drivers = calloc(n, sizeof(*drivers));
+    counts = calloc(n, 3 * sizeof(*counts));
+    if (!drivers || !counts)
+        die("no memory");
     count = strtoull(argv[2], NULL, 10);
     seed = strtoull(argv[3], NULL, 10);
     seconds = strtod(argv[4], NULL);
@@ -296,5 +301,6 @@ int main(int argc, char **argv)
     printf("{\"requests\":%llu,\"ok\":%llu,\"per_second\":%.0f", (unsigned long long)count,
            (unsigned long long)ok, (double)count * 1000 / (double)(ended - middle + 1));
     report(n, counts, (double)(middle - began) / 1000, (double)(ended - middle + 1) / 1000);
+    free(counts);
     return 0;
 }

@@ -61,7 +61,7 @@ static int read_unit(const struct byte_file *file, struct ice_why *why)
 static void test_files(void)
 {
     const struct fuse_front_function *vm0 = shown("vm0");
-    struct byte_file slot;
+    struct byte_file slot = {0};
     is_int((intmax_t)front->raw.size, SECTORS * 512, "raw is the whole store");
     is_int(vm0->first_slot, 0, "vm0 from slot 0");
     is_int(vm0->slots, 8, "as many slots as the engine");
@@ -83,7 +83,7 @@ static void test_resets(void)
 {
     const struct fuse_front_function *vm0 = shown("vm0");
     struct host_function *function = host_find(&host, "vm0");
-    struct byte_file slot;
+    struct byte_file slot = {0};
     struct ice_why why = {.text = ""};
     slot_file(front, vm0, 1, &slot);
     is_int(read_unit(&slot, &why), 0, "a read through slot 1");
@@ -109,7 +109,7 @@ static void test_resets(void)
 static void passes(const struct fuse_front_function *function, unsigned slot, uint64_t base)
 {
     static const char text[] = "plaintext in two data units";
-    struct byte_file file;
+    struct byte_file file = {0};
     struct ice_why why = {.text = ""};
     uint8_t back[sizeof(text)], stored[1024], whole[1024];
     ok(slot_file(front, function, slot, &file), "%s: slot %u", function->name, slot);
@@ -166,7 +166,7 @@ static void test_dialects(void)
 
 static void test_kinds(void)
 {
-    struct byte_file file;
+    struct byte_file file = {0};
     struct ice_why why = {.text = ""};
     char image[] = "/tmp/icesim-inproc-XXXXXX", spec[128];
     int fd = mkstemp(image);
