@@ -196,6 +196,14 @@ static void start(struct driver *driver, const char *dir, const char *name, uint
         die("no thread");
 }
 
+static void end(struct driver *driver)
+{
+    pthread_join(driver->thread, NULL);
+    client_close(driver->connection.client);
+    secret_free(driver->head);
+    free(driver->written);
+}
+
 /* ---- all of them ---- */
 
 static void read_transfers(struct driver *drivers, unsigned n, uint64_t *transfers)
@@ -217,7 +225,7 @@ static void *assail(void *user)
 
     connect_function(&connection, hostile->dir, hostile->name);
     hostile->ok = run_hostile(&connection, hostile->count, hostile->seed);
-    close(client_fd(connection.client)); /* its client never saw the answers */
+    client_close(connection.client); /* which never saw the answers */
     return NULL;
 }
 
@@ -297,10 +305,11 @@ int main(int argc, char **argv)
     ended = now_ms();
     atomic_store(&stop, true);
     for (unsigned i = 0; i < n; i++)
-        pthread_join(drivers[i].thread, NULL);
+        end(&drivers[i]);
     printf("{\"requests\":%llu,\"ok\":%llu,\"per_second\":%.0f", (unsigned long long)count,
            (unsigned long long)ok, (double)count * 1000 / (double)(ended - middle + 1));
     report(n, counts, (double)(middle - began) / 1000, (double)(ended - middle + 1) / 1000);
     free(counts);
+    free(drivers);
     return 0;
 }
