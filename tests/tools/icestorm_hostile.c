@@ -156,6 +156,37 @@ static size_t any_body(struct storm *storm, uint8_t *at)
     }
 }
 
+/* Program or evict, right but for the slot, which may be anybody's. */
+static size_t plausible_key(struct storm *storm, uint8_t *at)
+{
+    bool program = below(storm, 2);
+    uint64_t slot = below(storm, 2) ? below(storm, 8) : below(storm, 256);
+    size_t n = put(at, storm->inline_types && program ? 30 : program ? 29 : 31, 4);
+
+    memset(at + n, 0, 12);
+    n += 12;
+    if (storm->inline_types) {
+        n += put(at + n, slot, 4);
+        if (!program)
+            return n;
+        n += fill(storm, at + n, 64);
+        memset(at + n, 0, 64);
+        n += 64;
+        for (size_t i = 0; i < 5; i++)
+            n += put(at + n, (const uint64_t[]){64, 1, 1, 12, 8}[i], 4);
+        return n;
+    }
+    memset(at + n, 0, 16 + 136);
+    n += 16;
+    at[n] = (uint8_t)slot;
+    if (!program)
+        return n + 8;
+    put(at + n + 1, 1 | 64 << 8, 3);      /* key_type, key_len */
+    put(at + n + 4, 3 << 8 | 3 << 16, 4); /* alg, exponent, key_size */
+    fill(storm, at + n + 8, 64);
+    return n + 136;
+}
+
 /* A transfer of 4 KiB that may well be right, but for its slot; returns its length, and the room.
  */
 static size_t plausible(struct storm *storm, uint8_t *at, uint64_t *room)
@@ -196,11 +227,18 @@ static void add_frame(struct storm *storm)
     uint64_t room = below(storm, 50) ? rooms[below(storm, ARRAY_SIZE(rooms))] : below(storm, 9000);
     size_t len;
 
-    if (below(storm, 4)) {
+    switch (below(storm, 8)) {
+    case 0:
+        len = plausible_key(storm, readable);
+        queue = storm->inline_types ? CONTROL_QUEUE : 0;
+        break;
+    case 1:
+    case 2:
+        len = plausible(storm, readable, &room);
+        break;
+    default:
         len = any_header(storm, any_type(storm), readable);
         len += any_body(storm, readable + len);
-    } else {
-        len = plausible(storm, readable, &room);
     }
     *at++ = 0x85;
     *at++ = MESSAGE_REQUEST;
