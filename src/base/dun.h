@@ -25,6 +25,18 @@ static inline bool dun_add(struct dun *dun, uint64_t n)
     return n == 0;
 }
 
+/* True when `next` is `n` after `dun`, without a wrap to zero in between. */
+static inline bool dun_contiguous(struct dun dun, uint64_t n, struct dun next)
+{
+    if (!dun_add(&dun, n))
+        return false;
+    for (int i = 0; i < 4; i++) {
+        if (dun.limb[i] != next.limb[i])
+            return false;
+    }
+    return true;
+}
+
 /* True when `dun` fits `bits` (1..256). */
 static inline bool dun_fits(const struct dun *dun, unsigned bits)
 {
