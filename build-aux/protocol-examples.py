@@ -109,6 +109,11 @@ A function comes while
 .Xr icesim 1
 runs.
 """, owner)
+    view = {"function": "vm0", "name": "v", "alg": "aes-128-xts", "data_unit": 4096}
+    owner.call(VIEW_ADD, {**view, "key": bytes(range(32)), "dun": "0x7"})
+    example("""
+A view, with a key of 32 bytes; the first data unit has number 7.
+""", owner)
     expect_refused(errno.EPERM, owner.call, SLOT_EVICT, {"function": "vm1", "slot": 3})
     example("""
 Its VM asks the secure monitor for a slot that is another's.

@@ -12,6 +12,11 @@ _icectl_options()
     'key import' | 'key prepare' | 'key derive') echo '--key-file -o --output --via --help' ;;
     'io read') echo '--sector --count --slot --dun --data-unit -o --output --help' ;;
     'io write') echo '--sector --slot --dun --data-unit --help' ;;
+    'view add')
+        echo '--alg --key-file --data-unit --wrapped --sector --count --dun --fallback --help'
+        ;;
+    'view remove') echo '--wait --help' ;;
+    'layer add') echo '--map --help' ;;
     'io discard' | 'io zero' | 'io erase') echo '--sector --count --help' ;;
     reset) echo '--scope --help' ;;
     batch) echo '--keep-going --help' ;;
@@ -23,10 +28,10 @@ _icectl_options()
 _icectl_words()
 {
     case $1 in
-    '') echo 'wait info caps slot key io function reset stats batch' ;;
+    '') echo 'wait info caps slot key io function view layer reset stats batch' ;;
     slot) echo 'list program evict' ;;
     key) echo 'generate import prepare derive' ;;
-    function) echo 'list add remove' ;;
+    function | view | layer) echo 'list add remove' ;;
     io) echo 'read write flush id lifetime discard zero erase' ;;
     esac
 }
@@ -36,7 +41,8 @@ _icectl_takes_value()
 {
     case $1 in
     -d | --dir | -f | --function | --timeout | --alg | --key-file | --data-unit | --sector | \
-        --count | --slot | --dun | -o | --output | --scope | --via | --require) return 0 ;;
+        --count | --slot | --dun | -o | --output | --scope | --via | --require | \
+        --fallback | --map) return 0 ;;
     esac
     return 1
 }
@@ -59,6 +65,8 @@ _icectl()
         --data-unit) COMPREPLY=($(compgen -W '512 1K 2K 4K 8K 16K 32K 64K' -- "$current")) ;;
         --via) COMPREPLY=($(compgen -W 'in-band out-of-band' -- "$current")) ;;
         --require) COMPREPLY=($(compgen -W "$algorithms" -- "$current")) ;;
+        --fallback) COMPREPLY=($(compgen -W 'auto forbid force' -- "$current")) ;;
+        --map) COMPREPLY=($(compgen -W 'linear striped' -- "$current")) ;;
         --scope) COMPREPLY=($(compgen -W 'device function engine' -- "$current")) ;;
         esac
         return

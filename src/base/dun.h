@@ -4,11 +4,17 @@
 #define ICESIM_BASE_DUN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct dun {
     uint64_t limb[4];
 };
+
+#define DUN_TEXT (sizeof("0x") + 64)
+
+/* In hexadecimal, "0x…", without zeros before it. */
+void dun_text(const struct dun *dun, char text[static DUN_TEXT]);
 
 static inline struct dun dun_from_u64(uint64_t n)
 {

@@ -264,6 +264,15 @@ void secret_wipe(void *bytes, size_t size)
     explicit_bzero(bytes, size);
 }
 
+bool secret_equal(const void *a, const void *b, size_t size)
+{
+    const volatile uint8_t *x = a, *y = b;
+    uint8_t difference = 0;
+    for (size_t i = 0; i < size; i++)
+        difference |= x[i] ^ y[i];
+    return !difference;
+}
+
 /* So few bytes come whole, once the kernel's pool is ready: until then a signal may cut the wait.
  */
 void secret_random(void *bytes, size_t size)

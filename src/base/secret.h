@@ -42,6 +42,9 @@ void secret_free(void *block);
 /* Wipes `size` bytes in a way that no compiler drops. */
 void secret_wipe(void *bytes, size_t size);
 
+/* Whether `size` bytes are the same, in time that does not depend on them. */
+bool secret_equal(const void *a, const void *b, size_t size);
+
 /* Fills `size` bytes, at most 256, from getrandom(2). */
 void secret_random(void *bytes, size_t size);
 

@@ -3,13 +3,81 @@
  * A range of bytes is cut into a partial head unit, whole units and a partial tail unit. All its
  * stripes are taken in one step, so that a reader sees no unit half way between two writes of a
  * partial one. Whole units go straight from and to the caller's buffer, partial ones through a unit
- * on the stack.
+ * on the stack. What a file is over matters only in the first part: to read, write, flush and hold.
  */
 #include "byte_file.h"
 #include "base/bytes.h"
 #include "base/units.h"
 #include <assert.h>
 #include <errno.h>
+
+/* ---- what the file is over; `at` and `len` are whole units ---- */
+
+static int transfer_on_disk(const struct keyed_context *keyed, uint64_t at, uint8_t *buffer,
+                            size_t len, bool write, struct ice_why *why)
+{
+    struct disk_io io = {
+        .offset = keyed->first + at,
+        .buffer = buffer,
+        .len = len,
+        .write = write,
+        .key = keyed->key,
+        .dun = keyed->dun,
+    };
+
+    dun_add(&io.dun, at / keyed->data_unit);
+    return keyed->disk->ops->transfer(keyed->disk, &io, why);
+}
+
+static int read_units(const struct byte_file *file, uint64_t at, uint8_t *to, size_t len,
+                      struct ice_why *why)
+{
+    if (file->on_disk)
+        return transfer_on_disk(&file->keyed, at, to, len, false, why);
+    return context_read(&file->context, at, to, len, why);
+}
+
+static int write_units(const struct byte_file *file, uint64_t at, uint8_t *from, size_t len,
+                       struct ice_why *why)
+{
+    if (file->on_disk)
+        return transfer_on_disk(&file->keyed, at, from, len, true, why);
+    return context_write(&file->context, at, from, len, why);
+}
+
+static bool holds_slot(const struct byte_file *file)
+{
+    return !file->on_disk && file->context.tagged;
+}
+
+static int hold_slot(const struct byte_file *file, struct ice_why *why)
+{
+    const struct keyless_context *context = &file->context;
+    int r = 0;
+
+    if (holds_slot(file))
+        r = context->channel->ops->slot_hold(context->channel, context->slot, context->expect);
+    return r ? why_set(why, -r, "slot %u no longer has the key that the file was opened with",
+                       context->slot)
+             : 0;
+}
+
+static void release_slot(const struct byte_file *file)
+{
+    const struct keyless_context *context = &file->context;
+
+    if (holds_slot(file))
+        context->channel->ops->slot_release(context->channel, context->slot);
+}
+
+int byte_file_flush(const struct byte_file *file, struct ice_why *why)
+{
+    struct disk *disk = file->keyed.disk;
+
+    return file->on_disk ? disk->ops->flush(disk, why) : context_flush(&file->context, why);
+}
+
+/* ---- a range and its parts ---- */
 
 /* [offset, offset + head + middle + tail): only `middle` is whole units; no middle, no boundary
  * inside: head. */
@@ -32,7 +100,7 @@ static struct cut cut_range(uint32_t unit, uint64_t offset, size_t len)
 
 static struct range_hold hold_of(const struct byte_file *file, const struct cut *cut, bool write)
 {
-    uint32_t unit = file->context.data_unit;
+    uint32_t unit = byte_file_unit(file);
     uint64_t first = cut->offset - cut->offset % unit;
     uint64_t end = cut->offset + cut->head + cut->middle + cut->tail;
 
@@ -47,69 +115,40 @@ static struct range_hold hold_of(const struct byte_file *file, const struct cut 
 
 /* ---- the two ways; `at` is the place of the part in the file ---- */
 
-static int read_units(const struct byte_file *file, uint64_t at, uint8_t *to, size_t len,
-                      struct ice_why *why)
-{
-    return context_read(&file->context, at, to, len, why);
-}
-
 static int read_partial(const struct byte_file *file, uint64_t at, uint8_t *to, size_t len,
                         struct ice_why *why)
 {
-    uint32_t unit = file->context.data_unit;
+    uint32_t unit = byte_file_unit(file);
     uint8_t whole[DATA_UNIT_MAX];
-    int r = context_read(&file->context, at - at % unit, whole, unit, why);
+    int r = read_units(file, at - at % unit, whole, unit, why);
 
     if (!r)
         memcpy(to, whole + at % unit, len);
     return r;
 }
 
-static int write_units(const struct byte_file *file, uint64_t at, uint8_t *from, size_t len,
-                       struct ice_why *why)
-{
-    return context_write(&file->context, at, from, len, why);
-}
-
 static int change_unit(const struct byte_file *file, uint64_t at, const uint8_t *from, size_t len,
                        struct ice_why *why)
 {
-    uint32_t unit = file->context.data_unit;
+    uint32_t unit = byte_file_unit(file);
     uint8_t whole[DATA_UNIT_MAX];
-    int r = context_read(&file->context, at - at % unit, whole, unit, why);
+    int r = read_units(file, at - at % unit, whole, unit, why);
 
     if (r)
         return r;
     memcpy(whole + at % unit, from, len);
-    return context_write(&file->context, at - at % unit, whole, unit, why);
-}
-
-static int hold_slot(const struct keyless_context *context, struct ice_why *why)
-{
-    int r = 0;
-
-    if (context->tagged)
-        r = context->channel->ops->slot_hold(context->channel, context->slot, context->expect);
-    return r ? why_set(why, -r, "slot %u no longer has the key that the file was opened with",
-                       context->slot)
-             : 0;
-}
-
-static void release_slot(const struct keyless_context *context)
-{
-    if (context->tagged)
-        context->channel->ops->slot_release(context->channel, context->slot);
+    return write_units(file, at - at % unit, whole, unit, why);
 }
 
 static int write_partial(const struct byte_file *file, uint64_t at, uint8_t *from, size_t len,
                          struct ice_why *why)
 {
-    int r = hold_slot(&file->context, why);
+    int r = hold_slot(file, why);
 
     if (r)
         return r;
     r = change_unit(file, at, from, len, why);
-    release_slot(&file->context);
+    release_slot(file);
     return r;
 }
 
@@ -149,7 +188,7 @@ static ssize_t transfer(const struct byte_file *file, uint64_t offset, uint8_t *
                         bool write, struct ice_why *why)
 {
     struct cut cut =
-        cut_range(file->context.data_unit, offset, (size_t)min_u64(len, file->size - offset));
+        cut_range(byte_file_unit(file), offset, (size_t)min_u64(len, file->size - offset));
     struct range_hold hold = hold_of(file, &cut, write);
     ssize_t done;
 
@@ -205,7 +244,7 @@ int byte_file_zero(const struct byte_file *file, uint64_t offset, uint64_t len, 
     uint64_t into = offset % SECTOR_SIZE, head, tail, middle;
     int r = 0;
 
-    assert(!file->context.tagged);
+    assert(!file->on_disk && !file->context.tagged);
     if (offset >= file->size)
         return 0;
     len = min_u64(len, file->size - offset);
@@ -223,11 +262,11 @@ int byte_file_zero(const struct byte_file *file, uint64_t offset, uint64_t len, 
 
 int byte_file_sync(const struct byte_file *file, struct ice_why *why)
 {
-    int r = hold_slot(&file->context, why);
+    int r = hold_slot(file, why);
 
     if (r)
         return r;
-    r = context_flush(&file->context, why);
-    release_slot(&file->context);
+    r = byte_file_flush(file, why);
+    release_slot(file);
     return r;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A file of bytes over a keyless context: pread and pwrite at any offset and length. A partial
- * data unit is read, changed and written under an exclusive range lock while the slot is held, so
- * that no key operation comes between.
+ * A file of bytes over a keyless context, or over a disk with a key: pread and pwrite at any offset
+ * and length. A partial data unit is read, changed and written under an exclusive range lock; of a
+ * keyless context the slot is held meanwhile, so that no key operation comes between.
  *
  * Any thread, any number at once; each uses up to 80 KiB of stack and allocates nothing.
  */
@@ -10,20 +10,41 @@
 #define ICESIM_BLKCRYPTO_BYTE_FILE_H
 
 #include "context.h"
+#include "disk.h"
 #include "range_lock.h"
 #include <sys/types.h>
 
+/* A range of a disk through a key, which does not change while there is a file of it. */
+struct keyed_context {
+    struct disk *disk;
+    struct disk_key *key; /* NULL: the data as it is */
+    uint64_t first;       /* where the range begins on the disk: bytes, whole logical blocks */
+    struct dun dun;       /* of its first data unit */
+    uint32_t data_unit;   /* bytes; 512 without a key */
+    uint32_t unit;        /* the larger of that and the disk's logical block */
+};
+
 struct byte_file {
-    struct keyless_context context;
+    bool on_disk; /* which of the two it is over */
+    union {
+        struct keyless_context context;
+        struct keyed_context keyed;
+    };
     struct range_lock *locks; /* shared by all files on the same store */
     uint64_t lock_base;       /* the file's offset 0 in the store, bytes */
-    uint64_t size;            /* bytes: capacity rounded down to the data unit */
+    uint64_t size;            /* bytes: capacity rounded down to byte_file_unit */
 };
+
+/* Bytes of what is read or written as a whole. */
+static inline uint32_t byte_file_unit(const struct byte_file *file)
+{
+    return file->on_disk ? file->keyed.unit : file->context.data_unit;
+}
 
 /*
  * As pread and pwrite: short at the end of the file, 0 past it for reads, -ENOSPC past it for
- * writes; else the bytes, or -errno (-ENOKEY: the slot has been evicted or programmed since; -EIO).
- * Buffers at any alignment.
+ * writes; else the bytes, or -errno (-ENOKEY: the slot has been evicted or programmed since; -EIO;
+ * what the disk says). Buffers at any alignment.
  *
  * What a transfer cannot do in one request it does in turn: a partial head unit, the whole units in
  * requests of REQUEST_MAX, a partial tail unit. Each of these is all or nothing; when one fails the
@@ -36,12 +57,16 @@ ssize_t byte_file_write(const struct byte_file *file, uint64_t offset, const voi
 
 /*
  * Makes zeros of the part of [offset, offset + len) that is inside the file, the media as stored:
- * not for a tagged file. `unmap`: the space of whole sectors may be given back. 0 or -errno.
+ * not for a tagged file, nor for one over a disk. `unmap`: the space of whole sectors may be given
+ * back. 0 or -errno.
  */
 int byte_file_zero(const struct byte_file *file, uint64_t offset, uint64_t len, bool unmap,
                    struct ice_why *why);
 
 /* FLUSH, for a file that is alive: -ENOKEY when the slot has been evicted or programmed since. */
 int byte_file_sync(const struct byte_file *file, struct ice_why *why);
+
+/* FLUSH, whatever has become of the slot. */
+int byte_file_flush(const struct byte_file *file, struct ice_why *why);
 
 #endif

@@ -1,87 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * One request, built by the channel's dialect on the caller's stack, and the wait for it. A channel
- * in the process has called done before submit returns, and then nothing is waited for.
- */
+/* Requests without a key: their heads are built on the caller's stack. */
 #include "context.h"
 #include "base/bytes.h"
-#include "base/futex.h"
 #include "base/units.h"
+#include "exchange.h"
 #include "virtio/blk.h"
 #include <assert.h>
 #include <errno.h>
-
-enum state { PENDING, AWAITED, DONE };
-
-struct wait {
-    struct ice_request request;
-    _Atomic uint32_t state;
-    size_t written;
-    struct ice_why why;
-};
-
-static void done(struct ice_request *request, size_t written, const struct ice_why *why)
-{
-    struct wait *wait = CONTAINER_OF(request, struct wait, request);
-
-    wait->written = written;
-    if (why)
-        wait->why = *why;
-    if (atomic_exchange(&wait->state, DONE) == AWAITED)
-        futex_wake_all(&wait->state);
-}
-
-static void await(struct wait *wait)
-{
-    uint32_t state = PENDING;
-
-    if (!atomic_compare_exchange_strong(&wait->state, &state, AWAITED))
-        return;
-    while (atomic_load(&wait->state) != DONE)
-        futex_wait(&wait->state, AWAITED);
-}
-
-static int result(const struct wait *wait, uint8_t status, struct ice_why *why)
-{
-    if (wait->why.err)
-        return why_set(why, wait->why.err, "%s", wait->why.text);
-    if (!wait->written)
-        return why_set(why, EIO, "the device gave no answer");
-    switch (status) {
-    case VIRTIO_BLK_S_OK:
-        return 0;
-    case VIRTIO_BLK_S_UNSUPP:
-        return why_set(why, EOPNOTSUPP, "the device answered UNSUPP");
-    default:
-        return why_set(why, EIO, "the device answered status %u", status);
-    }
-}
 
 /* Runs `command` with data for the device or from it, NULL and 0 for none. */
 static int run(struct channel *channel, const struct command *command, uint64_t expect,
                const void *out, size_t out_len, void *in, size_t in_len, struct ice_why *why)
 {
     uint8_t head[DIALECT_HEAD_MAX]; /* without a key: ordinary memory */
-    uint8_t status = VIRTIO_BLK_S_IOERR;
-    struct iovec readable[] = {{head, 0}, {(void *)out, out_len}};
-    struct iovec writable[] = {{in, in_len}, {&status, 1}};
-    struct wait wait;
-
-    readable[0].iov_len = channel->dialect->build(channel->features, command, head);
-    wait.request = (struct ice_request){
-        .readable = readable,
-        .nreadable = out_len ? 2 : 1,
-        .writable = in_len ? writable : writable + 1,
-        .nwritable = in_len ? 2 : 1,
-        .queue = channel_queue(channel, command->kind),
+    const struct exchange exchange = {
+        .command = command,
+        .head = head,
         .expect = expect,
-        .done = done,
+        .out = out,
+        .out_len = out_len,
+        .in = in,
+        .in_len = in_len,
     };
-    wait.why.err = 0;
-    atomic_init(&wait.state, PENDING);
-    channel_submit(channel, &wait.request);
-    await(&wait);
-    return result(&wait, status, why);
+
+    return channel_exchange(channel, &exchange, why);
 }
 
 static struct command transfer(const struct keyless_context *context, enum command_kind kind,
@@ -147,7 +89,7 @@ int channel_capabilities(struct channel *channel, struct capability list[static 
     size_t room;
 
     *count = 0;
-    if (r || !config.max_slots)
+    if (r || !(config.max_slots || channel_has_inline_keys(channel)))
         return r;
     room = dialect->capability_room(&config);
     if (room > sizeof(bytes))

@@ -44,7 +44,7 @@ int context_zero(const struct keyless_context *context, uint64_t offset, uint64_
 /* The configuration space, as far as the negotiated features say. */
 int channel_config(struct channel *channel, struct function_config *config, struct ice_why *why);
 
-/* What slots may be programmed with; none where there are no slots. 0, or -errno as above. */
+/* What keys may be used for; nothing where there is no inline crypto. 0, or -errno as above. */
 int channel_capabilities(struct channel *channel, struct capability list[static CAPABILITIES_MAX],
                          unsigned *count, struct ice_why *why);
 

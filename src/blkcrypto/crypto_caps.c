@@ -8,6 +8,8 @@ int crypto_caps_support(const struct crypto_caps *caps, const struct crypto_conf
 {
     uint32_t units = caps->units[config->algorithm - algorithms];
 
+    if (!caps->key_types)
+        return why_set(why, EOPNOTSUPP, "the device has no inline crypto");
     if (!units)
         return why_set(why, EOPNOTSUPP, "%s is not supported", config->algorithm->name);
     if (!(units & config->data_unit))

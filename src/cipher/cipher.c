@@ -140,13 +140,12 @@ static const struct mode modes[] = {
     [ALG_ESSIV_AES_CBC] = {GCRY_CIPHER_MODE_CBC, open_iv_essiv, run_cbc},
 };
 
-/* In time that does not depend on the key. */
-static bool halves_equal(const uint8_t *key, size_t len)
+int cipher_check_key(const struct algorithm *algorithm, const uint8_t *key, struct ice_why *why)
 {
-    uint8_t difference = 0;
-    for (size_t i = 0; i < len / 2; i++)
-        difference |= key[i] ^ key[len / 2 + i];
-    return !difference;
+    size_t half = algorithm->key_bytes / 2;
+    if (algorithm->alg == ALG_AES_XTS && secret_equal(key, key + half, half))
+        return why_set(why, EINVAL, "the two halves of the XTS key are equal");
+    return 0;
 }
 
 int cipher_open(const struct cipher_params *params, const uint8_t *key, struct cipher **cipher,
@@ -156,16 +155,17 @@ int cipher_open(const struct cipher_params *params, const uint8_t *key, struct c
     uint32_t data_unit = params->data_unit;
     assert(is_power_of_two(data_unit) && data_unit >= DATA_UNIT_MIN && data_unit <= DATA_UNIT_MAX);
 
-    if (algorithm->alg == ALG_AES_XTS && halves_equal(key, algorithm->key_bytes))
-        return why_set(why, EINVAL, "the two halves of the XTS key are equal");
+    int rc = cipher_check_key(algorithm, key, why);
+    if (rc)
+        return rc;
     struct cipher *made = secret_alloc(sizeof(*made));
     if (!made)
         return secret_exhausted("a key", why);
 
     made->mode = &modes[algorithm->alg];
     made->data_unit = data_unit;
-    int rc = open_handle(&made->handle, algorithm->key_size, made->mode->chaining, key,
-                         algorithm->key_bytes, why);
+    rc = open_handle(&made->handle, algorithm->key_size, made->mode->chaining, key,
+                     algorithm->key_bytes, why);
     if (rc == 0 && made->mode->open_iv)
         rc = made->mode->open_iv(made, params, key, why);
     if (rc) {

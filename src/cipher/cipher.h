@@ -35,10 +35,13 @@ struct cipher_params {
     bool bitlocker_iv_from_dun; /* IV of n itself, not of n x data unit bytes */
 };
 
+/* Of `key`, algorithm->key_bytes bytes: the halves of XTS must differ (FIPS 140 IG). 0 or -EINVAL.
+ */
+int cipher_check_key(const struct algorithm *algorithm, const uint8_t *key, struct ice_why *why);
+
 /*
- * Checks `key` (algorithm->key_bytes bytes; XTS halves must differ: FIPS 140 IG) and makes a
- * context. The key bytes are not kept but as expanded by the cipher. 0, -EINVAL (weak key),
- * -ENOMEM.
+ * Checks `key` and makes a context. The key bytes are not kept but as expanded by the cipher. 0,
+ * -EINVAL (weak key), -ENOMEM.
  */
 int cipher_open(const struct cipher_params *params, const uint8_t *key, struct cipher **cipher,
                 struct ice_why *why);

@@ -6,6 +6,7 @@
 #include "internal.h"
 #include "virtio/ice.h"
 #include "virtio/virtio.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -43,6 +44,7 @@ int attachment_open(struct ice_function *function, const struct attachment_ops *
     a->user = user;
     a->id = atomic_fetch_add(&last_id, 1) + 1;
     a->writeback = 1;
+    attachment_set_name(a, "another driver");
     pthread_mutex_init(&a->lock, NULL);
     pthread_mutex_lock(&function->lock);
     a->generation = engine_generation(function->engine);
@@ -51,6 +53,12 @@ int attachment_open(struct ice_function *function, const struct attachment_ops *
     pthread_mutex_unlock(&function->lock);
     *result = a;
     return 0;
+}
+
+void attachment_set_name(struct ice_attachment *a, const char *name)
+{
+    assert(strlen(name) < sizeof(a->name));
+    strcpy(a->name, name);
 }
 
 /* ---- requests in flight ---- */
@@ -90,6 +98,7 @@ void attachment_close(struct ice_attachment *a)
     *link = a->next;
     pthread_mutex_unlock(&function->lock);
     drain(a);
+    engine_clear_claimed(function->engine, function->first_slot, function->slots, a->id);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
@@ -157,12 +166,16 @@ uint8_t attachment_status(const struct ice_attachment *a)
 
 static void reset(struct ice_attachment *a)
 {
+    const struct ice_function *function = a->function;
+
     atomic_store(&a->status, 0);
     drain(a);
     a->features = 0;
     a->writeback = 1;
-    if (!a->function->keep_on_reset)
-        engine_clear(a->function->engine, a->function->first_slot, a->function->slots, a->id);
+    if (function->keep_on_reset)
+        engine_clear_claimed(function->engine, function->first_slot, function->slots, a->id);
+    else
+        engine_clear(function->engine, function->first_slot, function->slots, a->id);
 }
 
 /* Bits are set in the order of virtio 1.3, 3.1.1; each needs all before it. */
@@ -274,6 +287,11 @@ int attachment_write_config(struct ice_attachment *a, uint32_t offset, const voi
     }
     atomic_store(&a->writeback, mode);
     return 0;
+}
+
+uint64_t attachment_generation(const struct ice_attachment *a)
+{
+    return atomic_load(&a->generation);
 }
 
 int attachment_acknowledge(struct ice_attachment *a, uint64_t generation, struct ice_why *why)

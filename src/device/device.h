@@ -38,10 +38,13 @@ enum overflow_policy {
 
 /* Zero is the default of every field that is not said to be needed. */
 struct function_params {
-    const char *name;               /* 1..32 bytes, checked; needed */
-    const struct dialect *dialect;  /* needed */
-    struct engine *engine;          /* needed */
-    unsigned first_slot, slots;     /* physical window; 0 slots: no inline crypto is offered */
+    const char *name;              /* 1..32 bytes, checked; needed */
+    const struct dialect *dialect; /* needed */
+    struct engine *engine;         /* needed */
+    unsigned first_slot, slots;    /* physical window; 0 slots: no inline crypto is offered … */
+    bool keys_inline; /* … but with keys that come with each request; no slots, not strict, and a
+                       * dialect that has it */
+    bool integrity;   /* the media keep what inline crypto would spoil: none is offered; no slots */
     struct store *store;            /* needed */
     uint64_t first_sector, sectors; /* window of the store */
     enum slot_addressing addressing;
@@ -76,9 +79,12 @@ void function_slot_window(const struct ice_function *function, unsigned *first, 
 unsigned function_wire_slot(const struct ice_function *function, unsigned physical);
 enum slot_addressing function_addressing(const struct ice_function *function); /* never 0 */
 unsigned function_key_types(const struct ice_function *function);
+unsigned function_dun_bits(const struct ice_function *function);
 bool function_is_strict(const struct ice_function *function);
 bool function_is_read_only(const struct ice_function *function);
 unsigned function_block_size(const struct ice_function *function);
+bool function_keys_inline(const struct ice_function *function);
+bool function_has_integrity(const struct ice_function *function);
 unsigned function_attachments(struct ice_function *function); /* open now */
 /* Whether a slot may be programmed with this. */
 bool function_advertises(const struct ice_function *function, const struct algorithm *algorithm,
@@ -107,9 +113,19 @@ struct function_key {
  * wider than the device keeps; what engine_program says.
  */
 int function_program(struct ice_function *function, unsigned slot, const struct function_key *key,
-                     uint64_t owner, struct slot_key *now, struct ice_why *why);
+                     const struct slot_owner *owner, struct slot_key *now, struct ice_why *why);
 
-/* Function reset: empties the function's slots, after the requests in flight on each. */
+/*
+ * The same for a function of keys_inline: engine_get_inline (the number of a slot is for
+ * engine_borrow, engine_return, engine_put) and engine_forget_inline.
+ */
+int function_get_inline(struct ice_function *function, const struct function_key *key,
+                        unsigned *slot, struct slot_key *now, struct ice_why *why);
+int function_forget_inline(struct ice_function *function, const struct function_key *key,
+                           struct ice_why *why);
+
+/* Function reset: empties the function's slots, after the requests in flight on each, and forgets
+ * keys that came with requests. */
 void function_reset(struct ice_function *function);
 
 /* Device reset: what status 0 does, to every attachment; each is told by EVENT_DEVICE_RESET. */
@@ -138,10 +154,16 @@ int attachment_open(struct ice_function *function, const struct attachment_ops *
                     struct ice_attachment **attachment, struct ice_why *why);
 
 /*
- * Waits for requests in flight. Not a reset: slots stay. No event comes after it returns. Not to be
- * called from done or event, which it waits for.
+ * Waits for requests in flight. Not a reset: slots stay, but for those that it has claimed. No
+ * event comes after it returns. Not to be called from done or event, which it waits for.
  */
 void attachment_close(struct ice_attachment *attachment);
+
+/*
+ * How others are told of the slots that it claims: "the views of vm0". Copied, below
+ * CLAIMER_NAME_BYTES; before its first request. Else it is "another driver".
+ */
+void attachment_set_name(struct ice_attachment *attachment, const char *name);
 
 struct ice_function *attachment_function(const struct ice_attachment *attachment);
 
@@ -159,7 +181,8 @@ uint8_t attachment_status(const struct ice_attachment *attachment);
 
 /*
  * 0 resets the attachment: waits for its requests in flight, forgets features and writeback,
- * empties the slots that it programmed in band (unless keep_on_reset). Other values add bits.
+ * empties the slots that it programmed in band (unless keep_on_reset, which spares no claimed one).
+ * Other values add bits.
  * FEATURES_OK does not stick when the features are unacceptable (read it back, as virtio says):
  * then 0 is returned and `why` tells the reason, its `err` non-zero. -EINVAL: a bit is cleared, or
  * comes out of order.
@@ -176,6 +199,9 @@ void attachment_read_config(struct ice_attachment *attachment, uint32_t offset, 
 int attachment_write_config(struct ice_attachment *attachment, uint32_t offset, const void *buffer,
                             uint32_t len, struct ice_why *why);
 
+/* The generation of the engine that the driver has acknowledged. */
+uint64_t attachment_generation(const struct ice_attachment *attachment);
+
 /* The driver knows that keys of earlier generations are gone. -EINVAL: not a generation so far. */
 int attachment_acknowledge(struct ice_attachment *attachment, uint64_t generation,
                            struct ice_why *why);
@@ -185,9 +211,12 @@ void device_submit(struct ice_attachment *attachment, struct ice_request *reques
 
 /*
  * Keeps a slot over several requests; it counts as in flight. `slot` as on the wire. -ENOKEY: empty
- * or programmed since `expect`; -EINVAL: outside the window.
+ * or programmed since `expect`; -EBUSY: claimed by another; -EINVAL: outside the window.
  */
 int slot_hold(struct ice_attachment *attachment, unsigned slot, uint64_t expect);
 void slot_release(struct ice_attachment *attachment, unsigned slot);
+
+/* Whether `slot`, as on the wire, is programmed, by whomever; none outside the window is. */
+bool slot_programmed(const struct ice_attachment *attachment, unsigned slot);
 
 #endif

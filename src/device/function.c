@@ -24,10 +24,12 @@ static uint64_t offered_features(const struct function_params *params)
 
     if (params->read_only)
         features |= VIRTIO_FEATURE(VIRTIO_BLK_F_RO);
-    if (params->slots)
+    if (params->slots || params->keys_inline)
         features |= params->dialect->features;
-    if (params->slots && !params->strict)
+    if ((params->slots && !params->strict) || params->keys_inline)
         features |= params->dialect->own_features;
+    if (params->keys_inline)
+        features |= params->dialect->keys_inline;
     return features;
 }
 
@@ -37,6 +39,9 @@ static void check_params(const struct function_params *params)
 
     assert(params->name[0] && strlen(params->name) <= NAME_MAX_BYTES);
     assert(params->first_slot + params->slots <= engine_slots(params->engine));
+    assert(!params->slots || !(params->keys_inline || params->integrity));
+    assert(!params->keys_inline ||
+           (params->dialect->keys_inline && !params->strict && !params->integrity));
     assert(params->first_sector <= params->store->size / SECTOR_SIZE &&
            params->sectors <= params->store->size / SECTOR_SIZE - params->first_sector);
     assert(!params->block_size || params->block_size == 512 || params->block_size == 4096);
@@ -56,11 +61,17 @@ static enum slot_addressing addressing_of(const struct function_params *params)
 int function_new(const struct function_params *params, struct ice_function **result,
                  struct ice_why *why)
 {
-    struct ice_function *function = calloc(1, sizeof(*function));
+    static _Atomic uint64_t last_id;
+    struct ice_function *function;
 
     check_params(params);
+    int r = params->keys_inline ? engine_accept_inline(params->engine, why) : 0;
+    if (r)
+        return r;
+    function = calloc(1, sizeof(*function));
     if (!function)
         return why_set(why, ENOMEM, "no memory for function %s", params->name);
+    function->id = atomic_fetch_add(&last_id, 1) + 1;
     strcpy(function->name, params->name);
     function->dialect = params->dialect;
     function->engine = params->engine;
@@ -80,9 +91,11 @@ int function_new(const struct function_params *params, struct ice_function **res
     function->trimmed_headers = params->trimmed_headers;
     function->read_only = params->read_only;
     function->keep_on_reset = params->keep_on_reset;
+    function->keys_inline = params->keys_inline;
+    function->integrity = params->integrity;
     function->observers = params->observers;
     function->features = offered_features(params);
-    if (params->slots)
+    if (params->slots || params->keys_inline)
         function_set_capabilities(function, params);
     pthread_mutex_init(&function->lock, NULL);
     *result = function;
@@ -94,6 +107,7 @@ void function_free(struct ice_function *function)
     if (!function)
         return;
     assert(!function->attachments);
+    engine_clear_inline(function->engine, function->id);
     pthread_mutex_destroy(&function->lock);
     free(function);
 }
@@ -139,6 +153,11 @@ unsigned function_key_types(const struct ice_function *function)
     return function->key_types;
 }
 
+unsigned function_dun_bits(const struct ice_function *function)
+{
+    return function->dun_bits;
+}
+
 bool function_is_strict(const struct ice_function *function)
 {
     return function->strict;
@@ -147,6 +166,16 @@ bool function_is_strict(const struct ice_function *function)
 bool function_is_read_only(const struct ice_function *function)
 {
     return function->read_only;
+}
+
+bool function_keys_inline(const struct ice_function *function)
+{
+    return function->keys_inline;
+}
+
+bool function_has_integrity(const struct ice_function *function)
+{
+    return function->integrity;
 }
 
 unsigned function_block_size(const struct ice_function *function)
@@ -201,6 +230,7 @@ size_t function_build_config(const struct ice_attachment *attachment,
 void function_reset(struct ice_function *function)
 {
     engine_clear(function->engine, function->first_slot, function->slots, ENGINE_ANY_OWNER);
+    engine_clear_inline(function->engine, function->id);
 }
 
 static void announce(struct ice_attachment *attachment, enum attachment_event event, uint64_t value)

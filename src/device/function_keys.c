@@ -51,16 +51,39 @@ static int check_key(const struct ice_function *function, const struct function_
     return check_dun_bytes(function, key, why);
 }
 
-int function_program(struct ice_function *function, unsigned slot, const struct function_key *key,
-                     uint64_t owner, struct slot_key *now, struct ice_why *why)
+static struct engine_key for_engine(const struct function_key *key)
 {
-    const struct engine_key engine_key = {
+    return (struct engine_key){
         .algorithm = key->algorithm,
         .data_unit = key->data_unit,
         .bytes = key->bytes,
         .wrapped_len = key->type == ICE_KEY_TYPE_WRAPPED ? key->len : 0,
     };
+}
+
+int function_program(struct ice_function *function, unsigned slot, const struct function_key *key,
+                     const struct slot_owner *owner, struct slot_key *now, struct ice_why *why)
+{
+    const struct engine_key engine_key = for_engine(key);
     int r = check_key(function, key, why);
 
     return r ? r : engine_program(function_engine(function), slot, &engine_key, owner, now, why);
+}
+
+int function_get_inline(struct ice_function *function, const struct function_key *key,
+                        unsigned *slot, struct slot_key *now, struct ice_why *why)
+{
+    const struct engine_key engine_key = for_engine(key);
+    int r = check_key(function, key, why);
+
+    return r ? r : engine_get_inline(function->engine, &engine_key, function->id, slot, now, why);
+}
+
+int function_forget_inline(struct ice_function *function, const struct function_key *key,
+                           struct ice_why *why)
+{
+    const struct engine_key engine_key = for_engine(key);
+    int r = check_key(function, key, why);
+
+    return r ? r : engine_forget_inline(function->engine, &engine_key, function->id, why);
 }

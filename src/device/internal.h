@@ -40,7 +40,8 @@ struct ice_function {
     unsigned dun_bits;
     enum overflow_policy on_overflow;
     unsigned key_types;
-    bool strict, trimmed_headers, read_only, keep_on_reset;
+    bool strict, trimmed_headers, read_only, keep_on_reset, keys_inline, integrity;
+    uint64_t id; /* owner of the keys that come with its requests; never 0, never used twice */
     struct observer *const *observers;
     uint64_t features; /* offered */
     struct capability capabilities[CAPABILITIES_MAX];
@@ -58,6 +59,7 @@ struct ice_attachment {
     const struct attachment_ops *ops;
     void *user;
     uint64_t id; /* owner of the slots that it programs; never 0, never used twice */
+    char name[CLAIMER_NAME_BYTES];
 
     pthread_mutex_t lock; /* of changes to status and features; requests do not take it */
     uint64_t features;    /* settled once FEATURES_OK is set */
@@ -129,9 +131,16 @@ uint8_t check_blocks(struct job *job, uint64_t sector, uint64_t sectors);
 /* ranges.c: DISCARD, WRITE_ZEROES, SECURE_ERASE. */
 uint8_t run_ranges(struct job *job);
 
-/* keys.c: KEY_PROGRAM and KEY_EVICT; those that make, change or use wrapped keys. */
+/*
+ * keys.c: KEY_PROGRAM and KEY_EVICT; those that make, change or use wrapped keys; KEY_FORGET.
+ * take_key: function_get_inline of the key that came with a transfer. refuse_slot: the command
+ * names none of the function's.
+ */
 uint8_t run_slot_operation(struct job *job);
 uint8_t run_wrapped_operation(struct job *job);
+uint8_t run_forget(struct job *job);
+uint8_t take_key(struct job *job, unsigned *slot);
+uint8_t refuse_slot(struct job *job);
 
 /* capabilities.c: copies what is advertised, or takes the default. */
 void function_set_capabilities(struct ice_function *function, const struct function_params *params);

@@ -12,7 +12,7 @@ struct observation {
     const struct ice_attachment *attachment;
     const struct command *command; /* key.bytes is NULL: never shown */
     size_t data_len;               /* bytes of the data area */
-    unsigned slot;                 /* physical, of tagged I/O and key operations */
+    unsigned slot;                 /* physical, of tagged I/O and key operations; not when keyed */
     struct slot_key key;           /* of that slot, when it was taken; after a program: the new */
     uint8_t status;                /* after: the status byte */
     bool synced;                   /* after: the media was made stable for it */

@@ -62,6 +62,8 @@ static uint8_t dispatch(struct job *job)
     case COMMAND_KEY_IMPORT:
     case COMMAND_KEY_PREPARE:
         return run_wrapped_operation(job);
+    case COMMAND_KEY_FORGET:
+        return run_forget(job);
     case COMMAND_UNKNOWN:
     case COMMAND_KINDS:
         break;
@@ -127,9 +129,9 @@ static uint8_t parse(struct job *job, uint8_t *head)
     return understand(job, &wire, head);
 }
 
-static bool carries_key(enum command_kind kind)
+static bool carries_key(const struct command *command)
 {
-    return kind >= COMMAND_KEY_PROGRAM;
+    return command->kind >= COMMAND_KEY_PROGRAM || command->keyed;
 }
 
 /* What observers may see: no key bytes. */
@@ -187,7 +189,7 @@ static uint8_t run(struct job *job)
     job->seen.status = status;
     job->seen.why = job->why->err ? job->why : NULL;
     show(job, false);
-    if (carries_key(job->command.kind) || status != VIRTIO_BLK_S_OK)
+    if (carries_key(&job->command) || status != VIRTIO_BLK_S_OK)
         secret_wipe(head, DIALECT_HEAD_MAX);
     return status;
 }

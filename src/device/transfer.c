@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * READ and WRITE, plain or through a keyslot. Everything is checked before the media is touched. A
- * tagged write is encrypted whole into this thread's buffer, then stored; a tagged read is fetched
- * into that buffer and decrypted on its way to the data area: one pass over the data each way.
+ * READ and WRITE, plain, through a keyslot, or with a key that comes along. Everything is checked
+ * before the media is touched. A tagged write is encrypted whole into this thread's buffer, then
+ * stored; a tagged read is fetched into that buffer and decrypted on its way to the data area: one
+ * pass over the data each way.
  */
 #include "base/bytes.h"
 #include "base/iov.h"
@@ -11,9 +12,9 @@
 #include "virtio/blk.h"
 #include <errno.h>
 
-/* The slot's part in a transfer, while a reference to it is held. */
+/* The key's part in a transfer, while a reference to it is held. */
 struct crypto {
-    unsigned slot; /* physical */
+    unsigned slot; /* physical, or the number of a key that came along */
     uint32_t data_unit;
     struct dun dun;
     size_t to_wrap; /* bytes after which the DUN starts over at 0; SIZE_MAX: it does not */
@@ -47,15 +48,6 @@ static uint8_t check_range(struct job *job, size_t len)
                       (unsigned long long)command->sector, len / SECTOR_SIZE, job->function->name,
                       (unsigned long long)sectors);
     return check_blocks(job, command->sector, len / SECTOR_SIZE);
-}
-
-static uint8_t refuse_slot(struct job *job)
-{
-    const struct ice_function *function = job->function;
-
-    return refuse(job, RULE_SLOT_WINDOW, VIRTIO_BLK_S_IOERR, EINVAL,
-                  "slot %u is outside %s's window %u..%u", job->command.slot, function->name,
-                  function->first_wire_slot, function->first_wire_slot + function->slots - 1);
 }
 
 static uint8_t refuse_dun(struct job *job, size_t unit, unsigned bits)
@@ -99,17 +91,19 @@ static bool is_stale(const struct job *job)
     return atomic_load(&job->attachment->generation) != engine_generation(job->function->engine);
 }
 
+/* One that claims slots repeats the request once it has: no rule is broken. */
 static uint8_t refuse_stale(struct job *job)
 {
-    return refuse(job, RULE_GENERATION, VIRTIO_BLK_S_IOERR, ESTALE,
+    enum rule rule = job->request->claim ? RULE_NONE : RULE_GENERATION;
+
+    return refuse(job, rule, VIRTIO_BLK_S_IOERR, ESTALE,
                   "the engine was reset and the driver has not acknowledged it");
 }
 
-/* What can be wrong once the slot's key is known. */
+/* What can be wrong once the key is known. */
 static uint8_t check_crypto(struct job *job, struct crypto *crypto, size_t len)
 {
-    if (is_stale(job))
-        return refuse_stale(job);
+    crypto->data_unit = job->seen.key.data_unit;
     if (len % crypto->data_unit)
         return refuse(job, RULE_UNIT_LENGTH, VIRTIO_BLK_S_IOERR, EINVAL,
                       "%zu bytes of data are not a multiple of the data unit of %u", len,
@@ -121,34 +115,64 @@ static uint8_t check_crypto(struct job *job, struct crypto *crypto, size_t len)
 static uint8_t refuse_key(struct job *job)
 {
     unsigned slot = job->command.slot;
+    bool expects = job->request->expect != EXPECT_ANY;
 
-    if (job->request->expect == EXPECT_ANY && is_stale(job))
+    if (!expects && is_stale(job))
         return refuse_stale(job);
-    if (job->request->expect == EXPECT_ANY)
+    if (!expects && !job->request->claim)
         return refuse(job, RULE_SLOT_EMPTY, VIRTIO_BLK_S_IOERR, ENOKEY, "slot %u is empty", slot);
     return refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, ENOKEY,
                   "slot %u no longer has the key that was expected", slot);
+}
+
+/* The reference is held, so that the claimer is the one it met. */
+static uint8_t refuse_claimed(struct job *job, unsigned slot)
+{
+    struct slot_info info;
+
+    engine_slot_info(job->function->engine, slot, &info);
+    return refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, EBUSY, "slot %u is claimed by %s",
+                  job->command.slot, info.claimer_name);
 }
 
 /*
  * Takes the slot. The generation is looked at after that: a slot taken before an engine reset still
  * has the old key, one taken later is seen to be of another generation.
  */
-static uint8_t take_slot(struct job *job, struct crypto *crypto, size_t len)
+static uint8_t take_slot(struct job *job, unsigned *slot)
 {
     struct engine *engine = job->function->engine;
-    uint8_t status;
+    const struct slot_key *key = &job->seen.key;
+    uint8_t status = VIRTIO_BLK_S_OK;
 
-    if (!function_slot(job->function, job->command.slot, &crypto->slot))
+    if (!function_slot(job->function, job->command.slot, slot))
         return refuse_slot(job);
-    crypto->dun = job->command.dun;
-    job->seen.slot = crypto->slot;
-    if (engine_get(engine, crypto->slot, job->request->expect, &job->seen.key))
+    job->seen.slot = *slot;
+    if (engine_get(engine, *slot, job->request->expect, &job->seen.key))
         return refuse_key(job);
-    crypto->data_unit = job->seen.key.data_unit;
+    if (job->request->claim && key->claimer != job->attachment->id)
+        status = refuse_key(job);
+    else if (key->claimer && key->claimer != job->attachment->id)
+        status = refuse_claimed(job, *slot);
+    else if (is_stale(job))
+        status = refuse_stale(job);
+    if (status != VIRTIO_BLK_S_OK)
+        engine_put(engine, *slot);
+    return status;
+}
+
+/* A key that comes along is of no generation. */
+static uint8_t take_crypto(struct job *job, struct crypto *crypto, size_t len)
+{
+    uint8_t status =
+        job->command.keyed ? take_key(job, &crypto->slot) : take_slot(job, &crypto->slot);
+
+    if (status != VIRTIO_BLK_S_OK)
+        return status;
+    crypto->dun = job->command.dun;
     status = check_crypto(job, crypto, len);
     if (status != VIRTIO_BLK_S_OK)
-        engine_put(engine, crypto->slot);
+        engine_put(job->function->engine, crypto->slot);
     return status;
 }
 
@@ -237,7 +261,7 @@ static uint8_t run_tagged(struct job *job, struct iovec *data, unsigned n, size_
     if (!buffer)
         return refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, ENOMEM,
                       "no memory for the private buffer");
-    status = take_slot(job, &crypto, len);
+    status = take_crypto(job, &crypto, len);
     if (status != VIRTIO_BLK_S_OK)
         return status;
     if (job->command.kind == COMMAND_WRITE) {

@@ -24,10 +24,15 @@ struct channel_ops {
     /*
      * Keeps `slot` at program count `expect` until slot_release: it counts as a request in flight,
      * so nobody programs or evicts it meanwhile. 0; -ENOKEY when the slot is empty or has been
-     * programmed since. NULL where the transport cannot do it.
+     * programmed since; -EBUSY when another driver has claimed it. NULL where the transport cannot
+     * do it.
      */
     int (*slot_hold)(struct channel *channel, uint32_t slot, uint64_t expect);
     void (*slot_release)(struct channel *channel, uint32_t slot);
+    /* Acknowledges an engine generation. 0 or -errno. NULL where the channel does it by itself. */
+    int (*acknowledge)(struct channel *channel, uint64_t generation, struct ice_why *why);
+    /* Whether `slot` is programmed, by whomever. NULL where the transport cannot tell. */
+    bool (*slot_programmed)(struct channel *channel, uint32_t slot);
 };
 
 struct channel {
@@ -36,6 +41,9 @@ struct channel {
     uint64_t features; /* negotiated */
     uint64_t capacity; /* sectors */
     uint16_t control_queue;
+    /* Of keys, what a maker in the process knows though the dialect does not say: sum of
+     * ICE_KEY_TYPE_*, the widest DUN; 0: it does not know. */
+    unsigned key_types, dun_bytes;
 };
 
 /* The queue that a command of this kind goes to. */
@@ -48,6 +56,12 @@ static inline uint16_t channel_queue(const struct channel *channel, enum command
 static inline bool channel_has_crypto(const struct channel *channel)
 {
     return !(channel->dialect->features & ~channel->features);
+}
+
+/* Whether keys go with each request: there are no slots. */
+static inline bool channel_has_inline_keys(const struct channel *channel)
+{
+    return channel->features & channel->dialect->keys_inline;
 }
 
 /* Whether it takes key commands too. */

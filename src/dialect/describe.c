@@ -34,6 +34,7 @@ static const struct feature common[] = {
 static const struct feature of_ice[] = {
     {VIRTIO_BLK_F_ICE, "VIRTIO_BLK_F_ICE"},
     {VIRTIO_BLK_F_ICE_KEY_OPS, "VIRTIO_BLK_F_ICE_KEY_OPS"},
+    {VIRTIO_BLK_F_ICE_KEYS_INLINE, "VIRTIO_BLK_F_ICE_KEYS_INLINE"},
 };
 static const struct feature of_inline[] = {
     {VIRTIO_BLK_F_CTRL_VQ, "VIRTIO_BLK_F_CTRL_VQ"},
@@ -50,7 +51,9 @@ static const char *find_name(const struct feature *table, size_t n, unsigned bit
 
 const char *feature_name(const struct dialect *dialect, unsigned bit)
 {
-    if (!((dialect->features | dialect->own_features) & VIRTIO_FEATURE(bit)))
+    uint64_t crypto = dialect->features | dialect->own_features | dialect->keys_inline;
+
+    if (!(crypto & VIRTIO_FEATURE(bit)))
         return find_name(common, ARRAY_SIZE(common), bit);
     if (dialect == &dialect_inline)
         return find_name(of_inline, ARRAY_SIZE(of_inline), bit);

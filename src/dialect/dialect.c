@@ -44,6 +44,7 @@ const char *command_name(enum command_kind kind)
         [COMMAND_KEY_GENERATE] = "key_generate",
         [COMMAND_KEY_IMPORT] = "key_import",
         [COMMAND_KEY_PREPARE] = "key_prepare",
+        [COMMAND_KEY_FORGET] = "key_forget",
     };
     return names[kind];
 }

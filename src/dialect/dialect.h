@@ -47,6 +47,7 @@ enum command_kind {
     COMMAND_KEY_GENERATE, /* -> long-term wrapped key */
     COMMAND_KEY_IMPORT,   /* raw key -> long-term wrapped key */
     COMMAND_KEY_PREPARE,  /* long-term -> ephemeral wrapped key */
+    COMMAND_KEY_FORGET,   /* of keys that come with each request: closes `key` */
     COMMAND_KINDS
 };
 
@@ -57,8 +58,9 @@ struct command {
     enum command_kind kind;
     uint32_t type;   /* as on the wire */
     uint64_t sector; /* READ and WRITE, else 0 */
-    bool tagged;     /* READ and WRITE: run through `slot`, first data unit `dun` */
-    uint32_t slot;   /* as on the wire; also of key operations */
+    bool tagged;     /* READ and WRITE: run through the engine, first data unit `dun` … */
+    bool keyed;    /* … with `key`, which comes along (dialect.keys_inline); else with `slot`'s */
+    uint32_t slot; /* as on the wire; also of key operations */
     struct dun dun;
     struct command_key {
         unsigned type;        /* ICE_KEY_TYPE_* */
@@ -114,6 +116,9 @@ struct dialect {
     const char *draft;     /* where it is defined, for people */
     uint64_t features;     /* the bits that the draft adds to virtio-blk's own */
     uint64_t own_features; /* icesim's additions, which a strict function does not offer */
+    /* icesim's bit for functions without slots, whose keys come with each request. 0: the dialect
+     * has no such requests. */
+    uint64_t keys_inline;
     /* Negotiated: there is a control queue. 0: the draft has none. */
     uint64_t control_feature;
     /* Bits of both that are nothing without another; NULL: none. A row of zeros is the last. */

@@ -12,14 +12,23 @@
 #include <errno.h>
 
 #define KEY_OPS_FEATURE VIRTIO_FEATURE(VIRTIO_BLK_F_ICE_KEY_OPS)
+#define INLINE_FEATURE  VIRTIO_FEATURE(VIRTIO_BLK_F_ICE_KEYS_INLINE)
 #define HEADER          sizeof(struct virtio_blk_header)
 #define LONG_HEADER     (HEADER + sizeof(struct virtio_blk_ice_payload))
 
-const struct feature_need ice_needs[] = {{VIRTIO_BLK_F_ICE_KEY_OPS, VIRTIO_BLK_F_ICE}, {0, 0}};
+const struct feature_need ice_needs[] = {
+    {VIRTIO_BLK_F_ICE_KEY_OPS, VIRTIO_BLK_F_ICE},
+    {VIRTIO_BLK_F_ICE_KEYS_INLINE, VIRTIO_BLK_F_ICE},
+    {0, 0},
+};
 
 #define KEY_TYPE(name, kind, body)                                                                 \
     {                                                                                              \
         VIRTIO_BLK_T_##name, COMMAND_##kind, body, KEY_OPS_FEATURE, #name                          \
+    }
+#define INLINE_TYPE(name, kind)                                                                    \
+    {                                                                                              \
+        VIRTIO_BLK_T_##name, COMMAND_##kind, sizeof(struct ice_key_program), INLINE_FEATURE, #name \
     }
 
 static const struct request_type types[] = {
@@ -31,6 +40,9 @@ static const struct request_type types[] = {
     KEY_TYPE(KEY_GENERATE, KEY_GENERATE, 0),
     KEY_TYPE(KEY_IMPORT, KEY_IMPORT, sizeof(struct ice_key_blob)),
     KEY_TYPE(KEY_PREPARE, KEY_PREPARE, sizeof(struct ice_key_blob)),
+    INLINE_TYPE(KEYED_OUT, WRITE),
+    INLINE_TYPE(KEYED_IN, READ),
+    INLINE_TYPE(KEY_FORGET, KEY_FORGET),
 };
 
 static const struct request_type *type_of(uint32_t number)
@@ -40,11 +52,17 @@ static const struct request_type *type_of(uint32_t number)
     return type ? type : find_type(types, ARRAY_SIZE(types), number);
 }
 
-static const struct request_type *type_of_kind(enum command_kind kind)
+static const struct request_type *type_of_command(const struct command *command)
 {
-    const struct request_type *type = blk_find_kind(kind);
+    const struct request_type *type = command->keyed ? NULL : blk_find_kind(command->kind);
 
-    return type ? type : find_kind(types, ARRAY_SIZE(types), kind);
+    return type ? type : find_kind(types, ARRAY_SIZE(types), command->kind);
+}
+
+/* READ or WRITE with a key, as such a type has no body otherwise. */
+static bool is_keyed(const struct request_type *type)
+{
+    return type->body && (type->kind == COMMAND_READ || type->kind == COMMAND_WRITE);
 }
 
 static size_t header_length(const struct wire *wire, enum command_kind kind)
@@ -102,9 +120,10 @@ static uint8_t parse_payload(const uint8_t *at, struct command *command, struct 
     note_unused(at, command);
     if (command->kind != COMMAND_READ && command->kind != COMMAND_WRITE)
         return VIRTIO_BLK_S_OK;
-    if (activate > 1) {
+    if (activate > 1 || (command->keyed && !activate)) {
         command->broken = RULE_ACTIVATE_VALUE;
-        why_say(why, EINVAL, "activate is %u, neither 0 nor 1", activate);
+        why_say(why, EINVAL, "activate is %u, %s", activate,
+                command->keyed ? "not 1, though a key follows" : "neither 0 nor 1");
         return VIRTIO_BLK_S_IOERR;
     }
     if (activate) {
@@ -144,11 +163,25 @@ static uint8_t parse_evict(const uint8_t *body, struct command *command)
     return VIRTIO_BLK_S_OK;
 }
 
+/* There are no slots where keys come with the requests, but two places for one. */
+static uint8_t parse_inline_key(const uint8_t *body, struct command *command, struct ice_why *why)
+{
+    unsigned slot = command->slot ? command->slot : *PROGRAM(slot);
+
+    if (!slot)
+        return parse_program(body, command, why);
+    command->broken = RULE_SLOT_WINDOW;
+    why_say(why, EINVAL, "slot %u in a request with a key, which has no slot", slot);
+    return VIRTIO_BLK_S_IOERR;
+}
+
 static uint8_t parse_body(const uint8_t *body, struct command *command, struct ice_why *why)
 {
     switch (command->kind) {
     case COMMAND_KEY_PROGRAM:
         return parse_program(body, command, why);
+    case COMMAND_KEY_FORGET:
+        return parse_inline_key(body, command, why);
     case COMMAND_KEY_EVICT:
         return parse_evict(body, command);
     case COMMAND_KEY_DERIVE:
@@ -156,7 +189,7 @@ static uint8_t parse_body(const uint8_t *body, struct command *command, struct i
     case COMMAND_KEY_PREPARE:
         return parse_key_blob(body, command, why);
     default:
-        return VIRTIO_BLK_S_OK;
+        return command->keyed ? parse_inline_key(body, command, why) : VIRTIO_BLK_S_OK;
     }
 }
 
@@ -170,12 +203,19 @@ uint8_t ice_parse(const struct wire *wire, const uint8_t *head, struct command *
     assert(type && !wire->control);
     header = header_length(wire, type->kind);
     status = blk_parse_header(type, wire->features, head, command, why);
+    command->keyed = status == VIRTIO_BLK_S_OK && is_keyed(type);
     if (status == VIRTIO_BLK_S_OK && header == LONG_HEADER)
         status = parse_payload(head + HEADER, command, why);
     return status == VIRTIO_BLK_S_OK ? parse_body(head + header, command, why) : status;
 }
 
 /* ---- build ---- */
+
+static bool has_program_body(const struct command *command)
+{
+    return command->kind == COMMAND_KEY_PROGRAM || command->kind == COMMAND_KEY_FORGET ||
+           command->keyed;
+}
 
 static int can_send_program(const struct command_key *key, struct ice_why *why)
 {
@@ -191,18 +231,22 @@ static int can_send_program(const struct command_key *key, struct ice_why *why)
 
 int ice_can_send(uint64_t negotiated, const struct command *command, struct ice_why *why)
 {
-    if (!type_of_kind(command->kind))
+    if (!type_of_command(command))
         return why_set(why, EOPNOTSUPP, "the ICE drafts have no such request");
     if (command->slot > UINT8_MAX)
         return why_set(why, EOPNOTSUPP, "slot %u is above 255, the last that the ICE drafts name",
                        command->slot);
+    if (command->keyed && !(negotiated & INLINE_FEATURE))
+        return why_set(why, EOPNOTSUPP,
+                       "VIRTIO_BLK_F_ICE_KEYS_INLINE is not negotiated: no request takes a key "
+                       "along");
     if (command->tagged && !(negotiated & ICE_FEATURE))
         return why_set(why, EOPNOTSUPP,
                        "VIRTIO_BLK_F_ICE is not negotiated: no request has a "
                        "place for a slot");
     if (!dun_fits(&command->dun, ICE_DUN_BITS))
         return why_set(why, EOPNOTSUPP, "the ICE drafts have %u bits for a DUN", ICE_DUN_BITS);
-    if (command->kind == COMMAND_KEY_PROGRAM)
+    if (has_program_body(command))
         return can_send_program(&command->key, why);
     return check_key_length(&command->key, why);
 }
@@ -235,6 +279,7 @@ static void build_body(const struct command *command, uint8_t *body)
 {
     switch (command->kind) {
     case COMMAND_KEY_PROGRAM:
+    case COMMAND_KEY_FORGET:
         build_program(command, body);
         break;
     case COMMAND_KEY_EVICT:
@@ -247,13 +292,14 @@ static void build_body(const struct command *command, uint8_t *body)
         key_blob_store(command->key.bytes, command->key.len, body);
         break;
     default:
-        break;
+        if (command->keyed)
+            build_program(command, body);
     }
 }
 
 size_t ice_build(uint64_t negotiated, const struct command *command, uint8_t *head)
 {
-    const struct request_type *type = type_of_kind(command->kind);
+    const struct request_type *type = type_of_command(command);
     size_t header = blk_build_header(type->type, command->sector, head);
 
     if (negotiated & ICE_FEATURE) {

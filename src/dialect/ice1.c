@@ -107,6 +107,7 @@ const struct dialect dialect_ice1 = {
     .draft = "virtio-blk inline encryption, first posting of 27 January 2026",
     .features = ICE_FEATURE,
     .own_features = VIRTIO_FEATURE(VIRTIO_BLK_F_ICE_KEY_OPS),
+    .keys_inline = VIRTIO_FEATURE(VIRTIO_BLK_F_ICE_KEYS_INLINE),
     .needs = ice_needs,
     .dun_bits = ICE_DUN_BITS,
     .head_length = head_length,

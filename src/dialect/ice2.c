@@ -94,6 +94,7 @@ const struct dialect dialect_ice2 = {
     .draft = "virtio-blk inline encryption, v2 of 10 February 2026 as amended in review",
     .features = ICE_FEATURE,
     .own_features = VIRTIO_FEATURE(VIRTIO_BLK_F_ICE_KEY_OPS),
+    .keys_inline = VIRTIO_FEATURE(VIRTIO_BLK_F_ICE_KEYS_INLINE),
     .needs = ice_needs,
     .dun_bits = ICE_DUN_BITS,
     .head_length = ice_head_length,

@@ -165,7 +165,7 @@ static int can_send_program(const struct command_key *key, struct ice_why *why)
 static int can_send(uint64_t negotiated, const struct command *command, struct ice_why *why)
 {
     (void)negotiated;
-    if (!type_of_command(command))
+    if (!type_of_command(command) || command->keyed)
         return why_set(why, EOPNOTSUPP, "the inline draft has no such request");
     if (command->kind == COMMAND_KEY_PROGRAM)
         return can_send_program(&command->key, why);

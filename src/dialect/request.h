@@ -7,6 +7,7 @@
 #define ICESIM_DIALECT_REQUEST_H
 
 #include "base/why.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -24,6 +25,14 @@ struct ice_request {
      * EXPECT_ANY from drivers that cannot know it.
      */
     uint64_t expect;
+    /*
+     * A KEY_PROGRAM with this set makes the slot the attachment's own (claimed): key operations and
+     * tagged I/O of other attachments are EBUSY until it is evicted by its owner, a reset, or the
+     * attachment's end. Refused with EEXIST when the slot is programmed already by anybody else, or
+     * directly; so is a KEY_EVICT with this set. A tagged request with it runs only through a slot
+     * that the attachment has claimed, else IOERR with why ENOKEY. For callers in the process.
+     */
+    bool claim;
     /*
      * Called exactly once, from any thread, perhaps before submit returns. `written` counts bytes
      * of the writable part: all of them when the device filled the data area; 1 when it wrote just

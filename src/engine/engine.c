@@ -8,11 +8,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 int engine_new(unsigned slots, struct engine **result, struct ice_why *why)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct engine *engine = calloc(1, sizeof(*engine) + slots * sizeof(struct slot));
 
     assert(slots >= 1 && slots <= SLOTS_MAX);
@@ -25,7 +23,6 @@ int engine_new(unsigned slots, struct engine **result, struct ice_why *why)
     }
     secret_random(engine->secret, ENGINE_SECRET_BYTES);
     engine->slot_count = slots;
-    engine->contexts_per_slot = cores < 1 ? 1 : (unsigned)min_u64((uint64_t)cores, CONTEXTS_MAX);
     engine->generation = 1;
     for (unsigned i = 0; i < slots; i++)
         slot_init(&engine->slots[i]);
@@ -39,6 +36,7 @@ void engine_free(struct engine *engine)
         return;
     for (unsigned i = 0; i < engine->slot_count; i++)
         slot_destroy(&engine->slots[i]);
+    inline_keys_free(engine->inline_keys);
     secret_free(engine->secret);
     free(engine);
 }
@@ -66,37 +64,57 @@ static struct slot *at(struct engine *engine, unsigned slot)
     return &engine->slots[slot];
 }
 
-int engine_program(struct engine *engine, unsigned slot, const struct engine_key *key,
-                   uint64_t owner, struct slot_key *now, struct ice_why *why)
+static const struct slot_owner nobody;
+
+int engine_load(const struct engine *engine, const struct engine_key *key,
+                const struct slot_owner *owner, struct slot_load *load, uint8_t **unwrapped,
+                struct ice_why *why)
 {
-    struct slot_load load = {
+    int r = 0;
+
+    *unwrapped = NULL;
+    *load = (struct slot_load){
         .params = {key->algorithm, key->data_unit, engine->bitlocker_iv_from_dun},
         .key = key->bytes,
         .wrapped = key->wrapped_len != 0,
-        .owner = owner,
+        .owner = owner ? *owner : nobody,
     };
-    uint8_t *inline_key = NULL;
-    int r = 0;
-
-    if (load.wrapped) {
-        r = engine_unwrap(engine, key, &inline_key, why);
-        load.key = inline_key;
+    if (load->wrapped) {
+        r = engine_unwrap(engine, key, unwrapped, why);
+        load->key = *unwrapped;
     }
-    if (!r)
-        r = slot_program(at(engine, slot), engine->contexts_per_slot, &load, now, why);
-    secret_free(inline_key);
     return r;
 }
 
-int engine_evict(struct engine *engine, unsigned slot, struct slot_key *was, struct ice_why *why)
+int engine_program(struct engine *engine, unsigned slot, const struct engine_key *key,
+                   const struct slot_owner *owner, struct slot_key *now, struct ice_why *why)
 {
-    return slot_evict(at(engine, slot), was, why);
+    struct slot_load load;
+    uint8_t *unwrapped;
+    int r = engine_load(engine, key, owner, &load, &unwrapped, why);
+
+    if (!r)
+        r = slot_program(at(engine, slot), &load, now, why);
+    secret_free(unwrapped);
+    return r;
+}
+
+int engine_evict(struct engine *engine, unsigned slot, const struct slot_owner *by,
+                 struct slot_key *was, struct ice_why *why)
+{
+    return slot_evict(at(engine, slot), by ? by : &nobody, was, why);
 }
 
 void engine_clear(struct engine *engine, unsigned first, unsigned n, uint64_t owner)
 {
     for (unsigned i = 0; i < n; i++)
-        slot_clear(at(engine, first + i), owner);
+        slot_clear(at(engine, first + i), owner, false);
+}
+
+void engine_clear_claimed(struct engine *engine, unsigned first, unsigned n, uint64_t owner)
+{
+    for (unsigned i = 0; i < n; i++)
+        slot_clear(at(engine, first + i), owner, true);
 }
 
 uint64_t engine_reset(struct engine *engine)
@@ -104,6 +122,7 @@ uint64_t engine_reset(struct engine *engine)
     uint64_t generation = atomic_fetch_add(&engine->generation, 1) + 1;
 
     engine_clear(engine, 0, engine->slot_count, ENGINE_ANY_OWNER);
+    engine_clear_inline(engine, ENGINE_ANY_OWNER);
     return generation;
 }
 
@@ -122,17 +141,28 @@ int engine_get(struct engine *engine, unsigned slot, uint64_t expect, struct slo
     return slot_get(at(engine, slot), expect, key);
 }
 
+/* Behind the slots come the keys that came with requests. */
+static struct slot *in_use(struct engine *engine, unsigned slot)
+{
+    if (slot < engine->slot_count)
+        return &engine->slots[slot];
+    return inline_slot(engine->inline_keys, slot - engine->slot_count);
+}
+
 void engine_put(struct engine *engine, unsigned slot)
 {
-    slot_put(at(engine, slot));
+    if (slot < engine->slot_count)
+        slot_put(&engine->slots[slot]);
+    else
+        inline_put(engine->inline_keys, slot - engine->slot_count);
 }
 
 struct cipher *engine_borrow(struct engine *engine, unsigned slot)
 {
-    return slot_borrow(at(engine, slot));
+    return cipher_pool_borrow(&in_use(engine, slot)->pool);
 }
 
 void engine_return(struct engine *engine, unsigned slot, struct cipher *cipher)
 {
-    slot_return(at(engine, slot), cipher);
+    cipher_pool_return(&in_use(engine, slot)->pool, cipher);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The simulated hardware: physical keyslots, the cipher contexts behind them, and wrapped keys.
+ * The simulated hardware: physical keyslots, the cipher contexts behind them, keys that come with
+ * each request, and wrapped keys.
  * One engine serves all functions. Slot numbers here are physical; windows are the device's affair.
  *
  * A slot has an atomic state word: its program count (raised by each successful program, kept over
@@ -50,6 +51,16 @@ struct slot_key {
     uint64_t program_count;
     uint8_t fingerprint[FINGERPRINT_BYTES];
     uint16_t iv_bits; /* of the algorithm: DUNs above say nothing to it */
+    uint64_t claimer; /* the owner who alone may use it (struct slot_owner); 0: everybody may */
+};
+
+#define CLAIMER_NAME_BYTES 64
+
+/* Who programs or evicts a slot. NULL: nobody in particular, who claims nothing. */
+struct slot_owner {
+    uint64_t id;      /* for engine_clear; not 0 */
+    bool claim;       /* for the owner alone: only what is empty or claimed already */
+    const char *name; /* of a claimer, for those who are refused: "the views of vm0" */
 };
 
 struct engine_key {
@@ -60,21 +71,23 @@ struct engine_key {
 };
 
 /*
- * Programs `slot` (below engine_slots), replacing the key of an idle one. `owner` says who did it,
- * for engine_clear; 0: nobody in particular. All or nothing: on failure the slot is as it
- * was. `now` (may be NULL) is what the slot holds then. Whether the triple is one that the function
- * advertises, the caller has checked. 0; -EBUSY with requests in flight; -EINVAL: weak key, or a
- * wrapped one for another algorithm than aes-256-xts; -EBADMSG: no ephemeral key of this boot;
- * -ENOMEM.
+ * Programs `slot` (below engine_slots), replacing the key of an idle one. All or nothing: on
+ * failure the slot is as it was. `now` (may be NULL) is what the slot holds then, set for 0, -EBUSY
+ * and -EEXIST. Whether the triple is one that the function advertises, the caller has checked. 0;
+ * -EBUSY with requests in flight, or without a claim on a claimed slot; -EEXIST: a claim on one
+ * that is programmed, unless claimed by the same owner; -EINVAL: weak key, or a wrapped one for
+ * another algorithm than aes-256-xts; -EBADMSG: no ephemeral key of this boot; -ENOMEM.
  */
 int engine_program(struct engine *engine, unsigned slot, const struct engine_key *key,
-                   uint64_t owner, struct slot_key *now, struct ice_why *why);
+                   const struct slot_owner *owner, struct slot_key *now, struct ice_why *why);
 
 /*
- * Empties `slot` and wipes its key. `was` (may be NULL) is what it held, with data_unit 0 when it
- * was empty already, which is no error. 0; -EBUSY with requests in flight.
+ * Empties `slot` and wipes its key, if `by` may. `was` (may be NULL) is what it held, with
+ * data_unit 0 when it was empty already, which is no error. 0; -EBUSY with requests in flight, or
+ * claimed by another; -EEXIST: with by->claim, programmed and not claimed by `by`.
  */
-int engine_evict(struct engine *engine, unsigned slot, struct slot_key *was, struct ice_why *why);
+int engine_evict(struct engine *engine, unsigned slot, const struct slot_owner *by,
+                 struct slot_key *was, struct ice_why *why);
 
 /*
  * Empties the slots of [first, first + n) that `owner` programmed last (ENGINE_ANY_OWNER: all),
@@ -82,14 +95,43 @@ int engine_evict(struct engine *engine, unsigned slot, struct slot_key *was, str
  */
 #define ENGINE_ANY_OWNER UINT64_MAX
 void engine_clear(struct engine *engine, unsigned first, unsigned n, uint64_t owner);
+/* The same of those that `owner` has claimed. */
+void engine_clear_claimed(struct engine *engine, unsigned first, unsigned n, uint64_t owner);
 
 /*
- * Engine reset: raises the generation, then empties every slot after the requests in flight on it
- * have ended. Returns the new generation. Whoever takes a slot checks the generation after taking
- * it.
+ * Engine reset: raises the generation, then empties every slot, and forgets the keys that came with
+ * requests, each after the requests in flight on it have ended. Returns the new generation. Whoever
+ * takes a slot checks the generation after taking it.
  */
 uint64_t engine_reset(struct engine *engine);
 uint64_t engine_generation(const struct engine *engine);
+
+/* ---- keys that come with each request ---- */
+
+/* So many are kept ready; of those not in use the one not used for longest makes room. */
+#define INLINE_KEYS 64u
+
+/*
+ * Before the others: makes room for them, once. Not from two threads at once. 0 or -ENOMEM.
+ */
+int engine_accept_inline(struct engine *engine, struct ice_why *why);
+
+/*
+ * Takes a reference to a key that is given as it is, and that `owner`, not 0, shares with nobody.
+ * The number in `slot` stands for it in engine_borrow, engine_return and engine_put, as a slot of
+ * its own. Finding one that is ready allocates nothing and takes no lock; opening one waits while
+ * all INLINE_KEYS are in use. `now` is what that slot holds, with program_count 0. 0, or what
+ * engine_program says of a key.
+ */
+int engine_get_inline(struct engine *engine, const struct engine_key *key, uint64_t owner,
+                      unsigned *slot, struct slot_key *now, struct ice_why *why);
+
+/* Wipes `owner`'s key, if it is there. 0; -EBUSY with requests in flight. */
+int engine_forget_inline(struct engine *engine, const struct engine_key *key, uint64_t owner,
+                         struct ice_why *why);
+
+/* Wipes those of `owner`, each after the requests in flight with it have ended. */
+void engine_clear_inline(struct engine *engine, uint64_t owner);
 
 /* ---- hardware-wrapped keys ---- */
 
@@ -123,6 +165,8 @@ struct slot_info {
     uint64_t program_count;
     uint8_t fingerprint[FINGERPRINT_BYTES];
     unsigned in_flight;
+    uint64_t claimer; /* 0: direct */
+    char claimer_name[CLAIMER_NAME_BYTES];
 };
 
 /* A consistent picture of one slot. */

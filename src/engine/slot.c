@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One physical keyslot; slot.h has the rules. */
 #include "slot.h"
-#include "base/futex.h"
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PROGRAMMED  UINT64_C(1)
@@ -25,16 +25,10 @@ void slot_init(struct slot *slot)
     pthread_cond_init(&slot->idle, NULL);
 }
 
-static void close_contexts(struct cipher **contexts, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        cipher_close(contexts[i]);
-}
-
 void slot_destroy(struct slot *slot)
 {
     assert(!in_flight(slot->word));
-    close_contexts(slot->contexts, slot->context_count);
+    cipher_pool_close(&slot->pool);
     pthread_cond_destroy(&slot->idle);
     pthread_mutex_destroy(&slot->lock);
 }
@@ -76,36 +70,6 @@ void slot_put(struct slot *slot)
     }
 }
 
-/* ---- contexts ---- */
-
-struct cipher *slot_borrow(struct slot *slot)
-{
-    for (;;) {
-        uint32_t bits = atomic_load(&slot->free_contexts);
-
-        while (bits) {
-            unsigned lowest = (unsigned)__builtin_ctz(bits);
-            if (atomic_compare_exchange_weak(&slot->free_contexts, &bits, bits & (bits - 1)))
-                return slot->contexts[lowest];
-        }
-        atomic_fetch_add(&slot->borrowers, 1);
-        futex_wait(&slot->free_contexts, 0);
-        atomic_fetch_sub(&slot->borrowers, 1);
-    }
-}
-
-void slot_return(struct slot *slot, struct cipher *cipher)
-{
-    unsigned i = 0;
-
-    while (i < slot->context_count && slot->contexts[i] != cipher)
-        i++;
-    assert(i < slot->context_count);
-    atomic_fetch_or(&slot->free_contexts, UINT32_C(1) << i);
-    if (atomic_load(&slot->borrowers))
-        futex_wake_one(&slot->free_contexts);
-}
-
 /* ---- key operations: the caller holds slot->lock ---- */
 
 /* 0, or -EBUSY with references in flight. Afterwards slot_get waits on the lock. */
@@ -137,83 +101,88 @@ static uint64_t program_count(const struct slot *slot)
 /* Wipes the key; the slot is owned, or closing with nothing in flight. */
 static void empty(struct slot *slot)
 {
-    close_contexts(slot->contexts, slot->context_count);
-    memset(slot->contexts, 0, sizeof(slot->contexts));
-    slot->context_count = 0;
+    cipher_pool_close(&slot->pool);
     slot->algorithm = NULL;
     slot->wrapped = false;
     slot->key = (struct slot_key){.program_count = program_count(slot)};
     slot->owner = 0;
-    atomic_store(&slot->free_contexts, 0);
     disown(slot, program_count(slot), false);
 }
 
-static int open_contexts(struct cipher **contexts, unsigned n, const struct slot_load *load,
-                         struct ice_why *why)
+static int refuse_claimed(const struct slot *slot, struct ice_why *why)
 {
-    for (unsigned i = 0; i < n; i++) {
-        int r = cipher_open(&load->params, load->key, &contexts[i], why);
-        if (r) {
-            close_contexts(contexts, i);
-            return r;
-        }
-    }
-    return 0;
+    return why_set(why, EBUSY, "the slot is claimed by %s", slot->claimer_name);
+}
+
+/* A claim takes what is empty, or claimed by the same already. */
+static int check_claim(const struct slot *slot, const struct slot_owner *by, struct ice_why *why)
+{
+    if (!slot->algorithm || slot->key.claimer == by->id)
+        return 0;
+    if (slot->key.claimer)
+        return why_set(why, EEXIST, "the slot is claimed by %s", slot->claimer_name);
+    return why_set(why, EEXIST, "the slot is programmed directly");
 }
 
 /* The slot is owned, and its contexts are those of `load`. */
 static void describe_key(struct slot *slot, const struct slot_load *load)
 {
+    const struct slot_owner *owner = &load->owner;
+
     slot->algorithm = load->params.algorithm;
     slot->wrapped = load->wrapped;
-    slot->owner = load->owner;
+    slot->owner = owner->id;
     slot->key.data_unit = load->params.data_unit;
     slot->key.iv_bits = (uint16_t)cipher_iv_bits(&load->params);
+    slot->key.claimer = owner->claim ? owner->id : 0;
     slot->key.program_count = program_count(slot) + 1;
     cipher_fingerprint(load->key, load->params.algorithm->key_bytes, slot->key.fingerprint);
+    if (owner->claim)
+        snprintf(slot->claimer_name, sizeof(slot->claimer_name), "%s", owner->name);
 }
 
 /* The new contexts are ready before the slot is touched: a failure leaves the old key. */
-int slot_program(struct slot *slot, unsigned context_count, const struct slot_load *load,
-                 struct slot_key *now, struct ice_why *why)
+int slot_program(struct slot *slot, const struct slot_load *load, struct slot_key *now,
+                 struct ice_why *why)
 {
-    struct cipher *fresh[CONTEXTS_MAX] = {NULL}, *old[CONTEXTS_MAX];
-    unsigned old_count;
-    int r;
+    struct cipher_pool pool;
+    int r = cipher_pool_open(&pool, &load->params, load->key, why);
 
-    assert(context_count && context_count <= CONTEXTS_MAX);
-    r = open_contexts(fresh, context_count, load, why);
     if (r)
         return r;
     pthread_mutex_lock(&slot->lock);
-    r = own(slot, why);
-    if (r) {
-        pthread_mutex_unlock(&slot->lock);
-        close_contexts(fresh, context_count);
-        return r;
+    if (load->owner.claim)
+        r = check_claim(slot, &load->owner, why);
+    else if (slot->key.claimer)
+        r = refuse_claimed(slot, why);
+    if (!r)
+        r = own(slot, why);
+    if (!r) {
+        cipher_pool_exchange(&slot->pool, &pool);
+        describe_key(slot, load);
+        disown(slot, slot->key.program_count, true);
     }
-    old_count = slot->context_count;
-    memcpy(old, slot->contexts, sizeof(old));
-    memcpy(slot->contexts, fresh, sizeof(fresh));
-    slot->context_count = context_count;
-    describe_key(slot, load);
-    atomic_store(&slot->free_contexts, (UINT32_C(1) << context_count) - 1);
     if (now)
         *now = slot->key;
-    disown(slot, slot->key.program_count, true);
     pthread_mutex_unlock(&slot->lock);
-    close_contexts(old, old_count);
-    return 0;
+    cipher_pool_close(&pool);
+    return r;
 }
 
-int slot_evict(struct slot *slot, struct slot_key *was, struct ice_why *why)
+int slot_evict(struct slot *slot, const struct slot_owner *by, struct slot_key *was,
+               struct ice_why *why)
 {
-    int r;
+    int r = 0;
 
     pthread_mutex_lock(&slot->lock);
     if (was)
         *was = slot->key;
-    r = own(slot, why);
+    if (by->claim)
+        r = check_claim(slot, by, why);
+    else if (slot->key.claimer && slot->key.claimer != by->id)
+        r = refuse_claimed(slot, why);
+    if (!r)
+        r = own(slot, why);
     if (!r)
         empty(slot);
     pthread_mutex_unlock(&slot->lock);
@@ -224,10 +193,11 @@ int slot_evict(struct slot *slot, struct slot_key *was, struct ice_why *why)
  * CLOSING keeps new references away, so that the wait ends even under load. Of several that clear
  * at once the first to find the slot idle empties it; the others see CLOSING gone.
  */
-void slot_clear(struct slot *slot, uint64_t owner)
+void slot_clear(struct slot *slot, uint64_t owner, bool claimed_only)
 {
     pthread_mutex_lock(&slot->lock);
-    if (slot->algorithm && (owner == ENGINE_ANY_OWNER || owner == slot->owner)) {
+    if (slot->algorithm && (owner == ENGINE_ANY_OWNER || owner == slot->owner) &&
+        (slot->key.claimer || !claimed_only)) {
         uint64_t word = atomic_fetch_or(&slot->word, CLOSING) | CLOSING;
 
         while (word & CLOSING && in_flight(word)) {
@@ -253,7 +223,10 @@ void slot_describe(struct slot *slot, struct slot_info *info)
         .data_unit = slot->key.data_unit,
         .program_count = word >> COUNT_SHIFT,
         .in_flight = in_flight(word),
+        .claimer = slot->key.claimer,
     };
     memcpy(info->fingerprint, slot->key.fingerprint, FINGERPRINT_BYTES);
+    if (info->claimer)
+        memcpy(info->claimer_name, slot->claimer_name, sizeof(info->claimer_name));
     pthread_mutex_unlock(&slot->lock);
 }

@@ -11,15 +11,10 @@
 #ifndef ICESIM_ENGINE_SLOT_H
 #define ICESIM_ENGINE_SLOT_H
 
+#include "cipher/pool.h"
 #include "engine.h"
 #include <pthread.h>
 #include <stdatomic.h>
-
-/*
- * Contexts per slot: one per core, as no more can run at once, and at most this many, since they
- * are locked memory (255 slots x 8 x 3 KiB is most of Debian's RLIMIT_MEMLOCK).
- */
-#define CONTEXTS_MAX 8
 
 struct slot {
     _Atomic uint64_t word;
@@ -30,11 +25,8 @@ struct slot {
     const struct algorithm *algorithm;
     bool wrapped; /* the key came as a wrapped one */
     struct slot_key key;
-    unsigned context_count;
-    struct cipher *contexts[CONTEXTS_MAX];
-
-    _Atomic uint32_t free_contexts; /* bit i: contexts[i] is at home */
-    _Atomic uint32_t borrowers;     /* threads that wait for one */
+    char claimer_name[CLAIMER_NAME_BYTES];
+    struct cipher_pool pool;
 };
 
 /* What a slot is programmed with. */
@@ -42,21 +34,20 @@ struct slot_load {
     struct cipher_params params;
     const uint8_t *key; /* as the cipher gets it, in secret memory */
     bool wrapped;       /* it came as a wrapped one */
-    uint64_t owner;
+    struct slot_owner owner;
 };
 
 void slot_init(struct slot *slot);
 void slot_destroy(struct slot *slot);
 
 /* The engine.h functions of the same name, for one slot. */
-int slot_program(struct slot *slot, unsigned context_count, const struct slot_load *load,
-                 struct slot_key *now, struct ice_why *why);
-int slot_evict(struct slot *slot, struct slot_key *was, struct ice_why *why);
-void slot_clear(struct slot *slot, uint64_t owner);
+int slot_program(struct slot *slot, const struct slot_load *load, struct slot_key *now,
+                 struct ice_why *why);
+int slot_evict(struct slot *slot, const struct slot_owner *by, struct slot_key *was,
+               struct ice_why *why);
+void slot_clear(struct slot *slot, uint64_t owner, bool claimed_only);
 void slot_describe(struct slot *slot, struct slot_info *info);
 int slot_get(struct slot *slot, uint64_t expect, struct slot_key *key);
 void slot_put(struct slot *slot);
-struct cipher *slot_borrow(struct slot *slot);
-void slot_return(struct slot *slot, struct cipher *cipher);
 
 #endif

@@ -71,6 +71,7 @@ enum read_result reader_skip(struct reader *reader, size_t limit, struct ice_why
  * consumed. The counts of read_array and read_map are at most what the bytes that remain can hold.
  */
 int read_uint(struct reader *reader, uint64_t max, uint64_t *value, struct ice_why *why);
+int read_bool(struct reader *reader, bool *value, struct ice_why *why);
 int read_bytes(struct reader *reader, const uint8_t **bytes, size_t *len, struct ice_why *why);
 int read_text(struct reader *reader, const char **text, size_t *len, struct ice_why *why);
 int read_array(struct reader *reader, uint64_t *elements, struct ice_why *why);

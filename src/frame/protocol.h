@@ -93,6 +93,30 @@ enum message {
     MESSAGE_KEY_IMPORT = 41,
     MESSAGE_KEY_PREPARE = 42,
     MESSAGE_KEY_DERIVE = 43,
+    /*
+     * Views: files of plaintext that a key gives. {"function": text (a function or a layer),
+     * "name": text, "alg": text, "data_unit": uint, "key_type": "raw" or "wrapped", "key": bytes,
+     * "sector": text "0x…", "count": text "0x…", "dun": text "0x…" (256 bits), "fallback": "auto",
+     * "forbid" or "force"} -> its entry of VIEW_LIST. key_type, sector, count, dun, fallback may be
+     * left out.
+     */
+    MESSAGE_VIEW_ADD = 44,
+    /*
+     * {"function": text} -> [{"name": text, "alg": text, "data_unit": uint, "key_type": text,
+     * "fingerprint": text or null (wrapped), "sector": text "0x…", "count": text "0x…", "dun": text
+     * "0x…", "fallback": text, "path": "native" or "fallback"}…]
+     */
+    MESSAGE_VIEW_LIST = 45,
+    /* {"function": text, "name": text, "wait": bool} -> {}. EBUSY while it is in use, unless
+     * "wait".
+     */
+    MESSAGE_VIEW_REMOVE = 46,
+    /* {"name": text, "map": "linear", "striped" or "striped:BYTES", "functions": text (names with
+     * commas)} -> its entry of LAYER_LIST */
+    MESSAGE_LAYER_ADD = 47,
+    /* {} -> [{"name": text, "map": text, "functions": [text…], "sectors": text "0x…"}…] */
+    MESSAGE_LAYER_LIST = 48,
+    MESSAGE_LAYER_REMOVE = 49, /* {"name": text} -> {}. EBUSY while it has views or open files. */
 };
 
 /* Third element of an EVENT; the numbers of enum attachment_event. */

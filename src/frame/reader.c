@@ -266,6 +266,16 @@ int read_uint(struct reader *reader, uint64_t max, uint64_t *value, struct ice_w
     return 0;
 }
 
+int read_bool(struct reader *reader, bool *value, struct ice_why *why)
+{
+    struct item item;
+    int err = read_typed(reader, ITEM_BOOL, &item, why);
+
+    if (!err)
+        *value = item.value;
+    return err;
+}
+
 static int read_string(struct reader *reader, enum item_type type, const uint8_t **bytes,
                        size_t *len, struct ice_why *why)
 {

@@ -38,19 +38,25 @@ static nlink_t names_of(const struct fuse_front *front, const struct fuse_front_
     return functions_several(front) && function == functions_find(front, 0) ? 2 : 1;
 }
 
+/* Raw of a function is the owner's, who may write what its driver may not. */
+bool is_read_only(const struct fuse_front_function *function, uint64_t ino)
+{
+    return function && function->read_only && (function->is_layer || place_of(ino) != PLACE_RAW);
+}
+
 /* `function`: NULL for the top's raw. */
 static void stat_byte_file(const struct fuse_front *front, uint64_t ino,
                            const struct fuse_front_function *function, const struct byte_file *file,
                            struct stat *st)
 {
-    bool slot = place_of(ino) != PLACE_RAW;
+    bool raw = place_of(ino) == PLACE_RAW;
 
-    assert(function || !slot);
-    stat_common(front, ino, S_IFREG | (slot && function->read_only ? 0400 : 0600),
-                slot ? names_of(front, function) : 1, st);
+    assert(function || raw);
+    stat_common(front, ino, S_IFREG | (is_read_only(function, ino) ? 0400 : 0600),
+                raw ? 1 : names_of(front, function), st);
     stat_size(file->size, st);
-    if (file->context.data_unit > BLOCK_BYTES)
-        st->st_blksize = (blksize_t)file->context.data_unit;
+    if (byte_file_unit(file) > BLOCK_BYTES)
+        st->st_blksize = (blksize_t)byte_file_unit(file);
 }
 
 static int stat_status(struct fuse_front *front, const struct fuse_front_function *function,
@@ -69,23 +75,26 @@ static int stat_status(struct fuse_front *front, const struct fuse_front_functio
     return 0;
 }
 
-/* A slot's file that is dead but open still has its attributes. */
-static int stat_slot(struct fuse_front *front, uint64_t ino,
-                     const struct fuse_front_function *function, struct stat *st)
+/* The file of a slot that is dead, or of a view that goes, still has its attributes while open. */
+static int stat_keyed(struct fuse_front *front, uint64_t ino,
+                      const struct fuse_front_function *function, struct stat *st)
 {
     struct byte_file file;
 
-    if (!slot_file(front, function, slot_at(place_of(ino)), &file) &&
-        !open_files_find(front, ino, &file))
+    if (!keyed_file(front, function, ino, &file) && !open_files_find(front, ino, &file))
         return ENOENT;
     stat_byte_file(front, ino, function, &file, st);
     return 0;
 }
 
-static void stat_folder(const struct fuse_front *front, uint64_t ino, struct stat *st)
+/* `function`: NULL for the top. */
+static void stat_folder(const struct fuse_front *front, uint64_t ino,
+                        const struct fuse_front_function *function, struct stat *st)
 {
-    unsigned folders = place_of(ino) == PLACE_SLOTS ? 0 : 1;
+    unsigned folders = 0;
 
+    if (place_of(ino) == PLACE_FOLDER)
+        folders = function && function->is_layer ? 1 : 2;
     if (ino == INO_TOP && functions_several(front))
         folders += front->function_count;
     stat_common(front, ino, S_IFDIR | 0700, 2 + folders, st);
@@ -101,7 +110,8 @@ int stat_ino(struct fuse_front *front, uint64_t ino, struct stat *st)
     switch (place_of(ino)) {
     case PLACE_FOLDER:
     case PLACE_SLOTS:
-        stat_folder(front, ino, st);
+    case PLACE_VIEWS:
+        stat_folder(front, ino, function, st);
         return 0;
     case PLACE_RAW:
         stat_byte_file(front, ino, function, function ? &function->raw : &front->raw, st);
@@ -109,7 +119,7 @@ int stat_ino(struct fuse_front *front, uint64_t ino, struct stat *st)
     case PLACE_STATUS:
         return stat_status(front, function, st);
     default:
-        return stat_slot(front, ino, function, st);
+        return stat_keyed(front, ino, function, st);
     }
 }
 

@@ -50,11 +50,16 @@ static int fill_status(struct fuse_front *front, struct open_file *file, int fla
     return file->text ? 0 : ENOMEM;
 }
 
-static int fill_slot(struct fuse_front *front, struct open_file *file, unsigned slot, int flags)
+/* Holds it. */
+static int fill_view(struct fuse_front *front, struct open_file *file)
 {
-    if (!slot_file(front, file->function, slot, &file->file))
+    struct fuse_front_view view;
+
+    if (!file->function || !front->ops.view_hold(file->function->user, view_of(file->ino), &view))
         return ENOENT;
-    return file->function->read_only && (flags & O_ACCMODE) != O_RDONLY ? EROFS : 0;
+    memcpy(file->view, view.name, sizeof(file->view));
+    file->file = view.file;
+    return 0;
 }
 
 /* While looking at functions. 0 or an errno. */
@@ -65,14 +70,18 @@ static int fill(struct fuse_front *front, struct open_file *file, int flags)
     file->function = id ? functions_find(front, id) : NULL;
     if (id && !file->function)
         return ENOENT;
+    if (place == PLACE_STATUS)
+        return fill_status(front, file, flags);
+    if (is_read_only(file->function, file->ino) && (flags & O_ACCMODE) != O_RDONLY)
+        return EROFS;
     switch (place) {
     case PLACE_RAW:
         file->file = id ? file->function->raw : front->raw;
         return 0;
-    case PLACE_STATUS:
-        return fill_status(front, file, flags);
+    case PLACE_VIEW:
+        return fill_view(front, file);
     default:
-        return fill_slot(front, file, slot_at(place), flags);
+        return slot_file(front, file->function, slot_at(place), &file->file) ? 0 : ENOENT;
     }
 }
 
@@ -99,8 +108,10 @@ void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         file->ino = ino;
         functions_look(front);
         err = fill(front, file, fi->flags);
-        if (!err && !open_files_add(front, file))
+        if (!err && !open_files_add(front, file)) {
+            open_file_let_go(front, file);
             err = ENOENT;
+        }
         functions_done(front);
     }
     if (err) {
@@ -162,7 +173,7 @@ void file_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, 
 
     (void)ino;
     if (!err && fi->flags & O_DSYNC)
-        err = -context_flush(&file->file.context, &why);
+        err = -byte_file_flush(&file->file, &why);
     if (err)
         reply_failure(req, file, "write", err, &why);
     else
@@ -196,7 +207,7 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_
     struct ice_why why;
     int err = 0;
 
-    if (place_of(ino) != PLACE_RAW ||
+    if (place_of(ino) != PLACE_RAW || file->file.on_disk ||
         (!punch && (mode & ~FALLOC_FL_KEEP_SIZE) != FALLOC_FL_ZERO_RANGE)) {
         fuse_reply_err(req, EOPNOTSUPP);
         return;

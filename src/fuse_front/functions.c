@@ -54,6 +54,20 @@ bool slot_file(const struct fuse_front *front, const struct fuse_front_function 
            front->ops.slot_file(function->user, slot, file);
 }
 
+bool keyed_file(const struct fuse_front *front, const struct fuse_front_function *function,
+                uint64_t ino, struct byte_file *file)
+{
+    struct fuse_front_view view;
+
+    if (place_of(ino) != PLACE_VIEW)
+        return slot_file(front, function, slot_at(place_of(ino)), file);
+    if (!function || !front->ops.view_from(function->user, view_of(ino), &view) ||
+        view.number != view_of(ino))
+        return false;
+    *file = view.file;
+    return true;
+}
+
 void file_path(const struct fuse_front *front, const struct open_file *file,
                char path[static PATH_ROOM])
 {
@@ -67,6 +81,8 @@ void file_path(const struct fuse_front *front, const struct open_file *file,
         snprintf(path + used, PATH_ROOM - used, "raw");
     else if (place == PLACE_STATUS)
         snprintf(path + used, PATH_ROOM - used, "status.json");
+    else if (place == PLACE_VIEW)
+        snprintf(path + used, PATH_ROOM - used, "view/%s", file->view);
     else
         snprintf(path + used, PATH_ROOM - used, "slot/%u", slot_at(place));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The FUSE tree: raw, slot/N and status.json; with more than one function, a folder of these for
- * each. What the files are is told by structs; how the kernel wants to hear it is this folder's
- * knowledge.
+ * The FUSE tree: raw, slot/N, view/NAME and status.json; with more than one function or layer, a
+ * folder of these for each. What the files are is told by structs; how the kernel wants to hear it
+ * is this folder's knowledge.
  */
 #ifndef ICESIM_FUSE_FRONT_FUSE_FRONT_H
 #define ICESIM_FUSE_FRONT_FUSE_FRONT_H
@@ -13,27 +13,44 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define FUSE_FRONT_NAME_MAX 32u
+
+/* A view as the tree shows it. */
+struct fuse_front_view {
+    char name[FUSE_FRONT_NAME_MAX + 1];
+    unsigned number; /* below 2^28; never 0, and of no other view of any function, ever */
+    struct byte_file file;
+};
+
 /* Of all functions, each with its `user`. All are called from many threads at once. */
 struct fuse_front_ops {
     /* Slot `slot` of the function as it is programmed now; false when it has no file (empty, or not
      * direct). */
     bool (*slot_file)(void *user, unsigned slot, struct byte_file *file);
+    /* The view of that name; the one with the lowest number from `number` on. False: none. */
+    bool (*view_named)(void *user, const char *name, struct fuse_front_view *view);
+    bool (*view_from)(void *user, unsigned number, struct fuse_front_view *view);
+    /* The view of that number, which does not go before view_let_go; false: there is none. */
+    bool (*view_hold)(void *user, unsigned number, struct fuse_front_view *view);
+    void (*view_let_go)(void *user, unsigned number);
     /* The text of status.json, with its newline; the caller frees it. NULL: no memory. */
     char *(*status)(void *user);
 };
 
-/* A function as the tree shows it; nothing of it changes while it is there. */
+/*
+ * A function as the tree shows it, or a layer, which has no slots and no status; nothing of it
+ * changes while it is there.
+ */
 struct fuse_front_function {
     struct fuse_front_function *next; /* the front's */
     const char *name;                 /* of its folder, at most FUSE_FRONT_NAME_MAX bytes */
-    unsigned id;                      /* never 0, never of two functions; lists go by it */
-    unsigned first_slot, slots;       /* as the wire names them, all below 256 */
-    bool read_only;                   /* its slots' files: 0400, no open for writing (EROFS) */
+    unsigned id;                /* below 2^24; never 0, never of two functions; lists go by it */
+    bool is_layer;              /* then there is a function with a lower id */
+    unsigned first_slot, slots; /* as the wire names them, all below 256 */
+    bool read_only; /* its slots and views, a layer's raw: 0400, no open for writing (EROFS) */
     struct byte_file raw;
     void *user;
 };
-
-#define FUSE_FRONT_NAME_MAX 32u
 
 struct fuse_front;
 
@@ -77,7 +94,7 @@ void fuse_front_detach(struct fuse_front *front);
 bool fuse_front_wait_closed(struct fuse_front *front, int timeout_ms, int stop_fd);
 
 /*
- * Calls `each` for every file that is open ("slot/0", "vm1/slot/0 (2 times)"), then for every loop
+ * Calls `each` for every file that is open ("slot/0", "vm1/view/a (2 times)"), then for every loop
  * device that was on one when the mount was detached and still is ("/dev/loop0 on slot/0"). Text is
  * valid during the call; `each` does not call back into the front.
  */

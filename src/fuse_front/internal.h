@@ -25,12 +25,21 @@ struct fuse_file_info;
 struct fuse_lowlevel_ops;
 
 /*
- * Inode numbers are of a function's id and a place in its folder, so that none ever means another
- * function's file. Id 0 is the top's; its slot/N and status.json are the first function's, and so
- * are their numbers.
+ * Inode numbers are of a function's id, a place in its folder, and the view's number, so that none
+ * ever means another function's file, or another view's. Id 0 is the top's; its slot/N, view/NAME
+ * and status.json are the first function's, and so are their numbers.
  */
 #define PLACE_BITS 12
-enum { PLACE_FOLDER = 1, PLACE_RAW, PLACE_STATUS, PLACE_SLOTS, PLACE_SLOT_0 = 16 };
+#define ID_BITS    24
+enum {
+    PLACE_FOLDER = 1,
+    PLACE_RAW,
+    PLACE_STATUS,
+    PLACE_SLOTS,
+    PLACE_VIEWS,
+    PLACE_VIEW,
+    PLACE_SLOT_0 = 16,
+};
 #define INO_TOP 1u
 
 #define SLOT_NONE UINT_MAX
@@ -40,9 +49,19 @@ static inline uint64_t ino_of(unsigned id, unsigned place)
     return (uint64_t)id << PLACE_BITS | place;
 }
 
+static inline uint64_t ino_of_view(unsigned id, unsigned number)
+{
+    return (uint64_t)number << (PLACE_BITS + ID_BITS) | ino_of(id, PLACE_VIEW);
+}
+
 static inline unsigned id_of(uint64_t ino)
 {
-    return (unsigned)(ino >> PLACE_BITS);
+    return ino >> PLACE_BITS & ((1u << ID_BITS) - 1);
+}
+
+static inline unsigned view_of(uint64_t ino)
+{
+    return (unsigned)(ino >> (PLACE_BITS + ID_BITS));
 }
 
 static inline unsigned place_of(uint64_t ino)
@@ -57,13 +76,14 @@ static inline unsigned slot_at(unsigned place)
 }
 
 /* A name in a function's folder, with the NUL. */
-#define PATH_ROOM (FUSE_FRONT_NAME_MAX + sizeof("/status.json"))
+#define PATH_ROOM (FUSE_FRONT_NAME_MAX + sizeof("/view/") + FUSE_FRONT_NAME_MAX)
 
 /* One open of a file, by its fh. */
 struct open_file {
     struct open_file *next, *prev;
     uint64_t ino;
     const struct fuse_front_function *function; /* of which it is; NULL: of none */
+    char view[FUSE_FRONT_NAME_MAX + 1];         /* the name of the view that it holds; "": none */
     struct byte_file
         file;   /* with the programming of its slot that it belongs to; not of status.json */
     char *text; /* of status.json, as it was at open */
@@ -132,8 +152,11 @@ bool functions_several(const struct fuse_front *front);
 /* The file of a slot, as ops.slot_file; false too without a function and outside its window. */
 bool slot_file(const struct fuse_front *front, const struct fuse_front_function *function,
                unsigned slot, struct byte_file *file);
+/* The file of a slot or a view by its inode. */
+bool keyed_file(const struct fuse_front *front, const struct fuse_front_function *function,
+                uint64_t ino, struct byte_file *file);
 
-/* "slot/0"; "vm1/slot/0" where that needs the folder. */
+/* "slot/0"; "vm1/view/a" where that needs the folder. */
 void file_path(const struct fuse_front *front, const struct open_file *file,
                char path[static PATH_ROOM]);
 
@@ -141,7 +164,9 @@ void file_path(const struct fuse_front *front, const struct open_file *file,
 
 /* While looking at functions. False when the mount is detached: no new opens. */
 bool open_files_add(struct fuse_front *front, struct open_file *file);
-/* Removes and frees. */
+/* Lets go of the view that it may hold. */
+void open_file_let_go(struct fuse_front *front, struct open_file *file);
+/* Lets go of its view, removes and frees. */
 void open_files_remove(struct fuse_front *front, struct open_file *file);
 /* The file behind an open of `ino`; false when there is none. */
 bool open_files_find(struct fuse_front *front, uint64_t ino, struct byte_file *file);
@@ -159,6 +184,9 @@ void open_files_close_door(struct fuse_front *front);
 
 /* The kernel's unit of I/O, unless a data unit is larger. */
 #define BLOCK_BYTES 4096u
+
+/* Whether the file may not be written; `function`: NULL for the top's raw. */
+bool is_read_only(const struct fuse_front_function *function, uint64_t ino);
 
 /* While looking at functions. 0 or an errno. */
 int stat_ino(struct fuse_front *front, uint64_t ino, struct stat *st);

@@ -30,6 +30,13 @@ bool open_files_add(struct fuse_front *front, struct open_file *file)
     return open;
 }
 
+/* Before it leaves the list, which keeps its function. */
+void open_file_let_go(struct fuse_front *front, struct open_file *file)
+{
+    if (file->view[0])
+        front->ops.view_let_go(file->function->user, view_of(file->ino));
+}
+
 static void free_file(struct open_file *file)
 {
     free(file->text);
@@ -45,6 +52,7 @@ static void tell_if_closed(struct fuse_front *front)
 
 void open_files_remove(struct fuse_front *front, struct open_file *file)
 {
+    open_file_let_go(front, file);
     pthread_mutex_lock(&front->lock);
     if (file->prev)
         file->prev->next = file->next;
@@ -96,6 +104,7 @@ void open_files_free(struct fuse_front *front)
 {
     for (struct open_file *file = front->open, *next; file; file = next) {
         next = file->next;
+        open_file_let_go(front, file);
         free_file(file);
     }
     for (struct loop_device *loop = front->loops, *next; loop; loop = next) {

@@ -36,13 +36,17 @@ static unsigned slot_of_name(const char *name)
     return strcmp(spelled, name) ? SLOT_NONE : slot;
 }
 
-/* `function`: whose slots and status the folder `id` has; NULL: none. 0 when there is no such name.
- */
+/* `function`: whose slots, views and status the folder `id` has; NULL: none. 0 when there is no
+ * such name. */
 static uint64_t find_in_folder(const struct fuse_front *front, unsigned id,
                                const struct fuse_front_function *function, const char *name)
 {
     if (!strcmp(name, "raw"))
         return ino_of(id, PLACE_RAW);
+    if (!strcmp(name, "view"))
+        return ino_of(id, PLACE_VIEWS);
+    if (id && function->is_layer)
+        return 0;
     if (!strcmp(name, "slot"))
         return ino_of(id, PLACE_SLOTS);
     if (!strcmp(name, "status.json"))
@@ -51,19 +55,41 @@ static uint64_t find_in_folder(const struct fuse_front *front, unsigned id,
     return function ? ino_of(function->id, PLACE_FOLDER) : 0;
 }
 
+static uint64_t find_slot(const struct fuse_front *front,
+                          const struct fuse_front_function *function, const char *name)
+{
+    unsigned slot = slot_of_name(name);
+    struct byte_file file;
+
+    return slot_file(front, function, slot, &file) ? ino_of(function->id, PLACE_SLOT_0 + slot) : 0;
+}
+
+static uint64_t find_view(const struct fuse_front *front,
+                          const struct fuse_front_function *function, const char *name)
+{
+    struct fuse_front_view view;
+
+    return function && front->ops.view_named(function->user, name, &view)
+               ? ino_of_view(function->id, view.number)
+               : 0;
+}
+
 /* While looking at functions. 0 when there is no such name. */
 static uint64_t find_name(struct fuse_front *front, uint64_t parent, const char *name)
 {
-    unsigned id = id_of(parent), slot;
+    unsigned id = id_of(parent);
     const struct fuse_front_function *function = functions_find(front, id);
-    struct byte_file file;
 
     if (id && !function)
         return 0;
-    if (place_of(parent) == PLACE_FOLDER)
+    switch (place_of(parent)) {
+    case PLACE_FOLDER:
         return find_in_folder(front, id, function, name);
-    slot = slot_of_name(name);
-    return slot_file(front, function, slot, &file) ? ino_of(function->id, PLACE_SLOT_0 + slot) : 0;
+    case PLACE_VIEWS:
+        return find_view(front, function, name);
+    default:
+        return find_slot(front, function, name);
+    }
 }
 
 static void tree_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -124,19 +150,34 @@ static void list_slots(struct fuse_front *front, const struct fuse_front_functio
     }
 }
 
-/* `function`: whose slots and status the folder `id` has. */
+static void list_views(struct fuse_front *front, const struct fuse_front_function *function,
+                       struct listing *to)
+{
+    struct fuse_front_view view = {.number = to->after > 1 ? (unsigned)to->after - 1 : 1};
+    bool room = true;
+
+    while (function && room && front->ops.view_from(function->user, view.number, &view)) {
+        room = list(to, 1 + (off_t)view.number, view.name, ino_of_view(function->id, view.number),
+                    S_IFREG);
+        view.number++;
+    }
+}
+
+/* `function`: whose slots, views and status the folder `id` has. */
 static void list_folder(const struct fuse_front *front, unsigned id,
                         const struct fuse_front_function *function, struct listing *to)
 {
-    bool room =
-        list(to, 2, "raw", ino_of(id, PLACE_RAW), S_IFREG) &&
-        list(to, 3, "slot", ino_of(id, PLACE_SLOTS), S_IFDIR) &&
-        (!function || list(to, 4, "status.json", ino_of(function->id, PLACE_STATUS), S_IFREG));
+    bool layer = id && function->is_layer;
+    bool room = list(to, 2, "raw", ino_of(id, PLACE_RAW), S_IFREG) &&
+                (layer || list(to, 3, "slot", ino_of(id, PLACE_SLOTS), S_IFDIR)) &&
+                list(to, 4, "view", ino_of(id, PLACE_VIEWS), S_IFDIR) &&
+                (layer || !function ||
+                 list(to, 5, "status.json", ino_of(function->id, PLACE_STATUS), S_IFREG));
 
     if (id || !functions_several(front))
         return;
     for (; room && function; function = function->next)
-        room = list(to, 4 + (off_t)function->id, function->name, ino_of(function->id, PLACE_FOLDER),
+        room = list(to, 5 + (off_t)function->id, function->name, ino_of(function->id, PLACE_FOLDER),
                     S_IFDIR);
 }
 
@@ -145,13 +186,15 @@ static void list_ino(struct fuse_front *front, uint64_t ino, struct listing *to)
 {
     unsigned id = id_of(ino);
     const struct fuse_front_function *function = functions_find(front, id);
-    bool slots = place_of(ino) == PLACE_SLOTS;
-    uint64_t parent = slots ? ino_of(id, PLACE_FOLDER) : INO_TOP;
+    unsigned place = place_of(ino);
+    uint64_t parent = place == PLACE_FOLDER ? INO_TOP : ino_of(id, PLACE_FOLDER);
 
     if ((id && !function) || !list(to, 0, ".", ino, S_IFDIR) || !list(to, 1, "..", parent, S_IFDIR))
         return;
-    if (slots)
+    if (place == PLACE_SLOTS)
         list_slots(front, function, to);
+    else if (place == PLACE_VIEWS)
+        list_views(front, function, to);
     else
         list_folder(front, id, function, to);
 }

@@ -42,6 +42,12 @@ command_function command_io_range; /* discard, zero, erase: by entry->name */
 command_function command_function_list;
 command_function command_function_add;
 command_function command_function_remove;
+command_function command_view_list;
+command_function command_view_add;
+command_function command_view_remove;
+command_function command_layer_list;
+command_function command_layer_add;
+command_function command_layer_remove;
 command_function command_reset;
 command_function command_stats;
 command_function command_batch;

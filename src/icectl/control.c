@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "session.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -38,6 +39,8 @@ static void write_argument(struct writer *writer, const struct control_argument 
         write_text(writer, argument->text);
     else if (argument->bytes)
         write_bytes(writer, argument->bytes, argument->len);
+    else if (argument->is_flag)
+        write_bool(writer, argument->number);
     else
         write_uint(writer, argument->number);
 }
@@ -149,31 +152,43 @@ int pick_function(const struct icectl *icectl, struct client *control, struct na
     return err;
 }
 
-enum status ask_control(const struct icectl *icectl, enum message message, bool of_function,
-                        struct control_argument more,
-                        int (*show)(const struct icectl *icectl, struct reader result,
-                                    struct ice_why *why))
+int show_document(const struct icectl *icectl, struct reader result, struct ice_why *why)
 {
-    struct control_argument arguments[2];
+    return icectl->json ? print_item(icectl, result, why) : 0;
+}
+
+int show_nothing(const struct icectl *icectl, struct reader result, struct ice_why *why)
+{
+    (void)icectl;
+    (void)result;
+    (void)why;
+    return 0;
+}
+
+enum status ask_control(const struct icectl *icectl, enum message message, bool of_function,
+                        const struct control_argument *more, unsigned n, control_show *show)
+{
+    struct control_argument arguments[1 + CONTROL_ARGUMENTS];
     struct client *control = NULL;
     struct ice_why why;
     struct name name;
     uint8_t *bytes = NULL;
     size_t len = 0;
-    unsigned n = 0;
+    unsigned first = of_function;
     enum status status = connect_control(icectl, &control);
     int err = 0;
 
+    assert(n <= CONTROL_ARGUMENTS);
     if (status)
         return status;
     if (of_function) {
         err = pick_function(icectl, control, &name, &why);
-        arguments[n++] = argument_text("function", name.text);
+        arguments[0] = argument_text("function", name.text);
     }
-    if (more.key)
-        arguments[n++] = more;
+    for (unsigned i = 0; i < n; i++)
+        arguments[first + i] = more[i];
     if (!err)
-        err = control_call(control, message, arguments, n, &bytes, &len, &why);
+        err = control_call(control, message, arguments, first + n, &bytes, &len, &why);
     if (!err)
         err = show(icectl, (struct reader){bytes, bytes + len}, &why);
     if (err)

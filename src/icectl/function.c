@@ -13,9 +13,9 @@
 /* What the table shows of a function; "-" for what is not there. */
 struct function_row {
     char name[CELL], dialect[CELL], addressing[CELL], image[CELL], first_sector[CELL],
-        sectors[CELL];
+        sectors[CELL], keys[CELL];
     uint64_t first_slot, slots, clients;
-    bool strict, read_only;
+    bool strict, read_only, integrity;
 };
 
 static bool is(const struct item *key, const char *name)
@@ -31,6 +31,7 @@ static char *text_cell(struct function_row *row, const struct item *key)
            : is(key, "image")        ? row->image
            : is(key, "first_sector") ? row->first_sector
            : is(key, "sectors")      ? row->sectors
+           : is(key, "keys")         ? row->keys
                                      : NULL;
 }
 
@@ -44,7 +45,10 @@ static uint64_t *number_cell(struct function_row *row, const struct item *key)
 
 static bool *flag_cell(struct function_row *row, const struct item *key)
 {
-    return is(key, "strict") ? &row->strict : is(key, "read_only") ? &row->read_only : NULL;
+    return is(key, "strict")      ? &row->strict
+           : is(key, "read_only") ? &row->read_only
+           : is(key, "integrity") ? &row->integrity
+                                  : NULL;
 }
 
 static void take(struct function_row *row, const struct item *key, const struct item *value)
@@ -113,11 +117,15 @@ static void print_sectors(FILE *out, const struct function_row *row)
     fprintf(out, " %-20s", range);
 }
 
-static const char *flags(const struct function_row *row)
+/* As --function takes them. */
+static void print_flags(FILE *out, const struct function_row *row)
 {
-    if (row->strict)
-        return row->read_only ? "strict,ro" : "strict";
-    return row->read_only ? "ro" : "-";
+    char flags[48];
+
+    snprintf(flags, sizeof(flags), "%s%s%s%s", row->strict ? ",strict" : "",
+             row->read_only ? ",ro" : "", strcmp(row->keys, "inline") ? "" : ",keys=inline",
+             row->integrity ? ",integrity" : "");
+    fprintf(out, " %-9s", *flags ? flags + 1 : "-");
 }
 
 static int print_rows(FILE *out, struct reader reader, struct ice_why *why)
@@ -137,7 +145,9 @@ static int print_rows(FILE *out, struct reader reader, struct ice_why *why)
         print_slots(out, &row);
         fprintf(out, " %-10s", row.addressing);
         print_sectors(out, &row);
-        fprintf(out, " %-7" PRIu64 " %-9s %s\n", row.clients, flags(&row), row.image);
+        fprintf(out, " %-7" PRIu64, row.clients);
+        print_flags(out, &row);
+        fprintf(out, " %s\n", row.image);
     }
     return err;
 }
@@ -147,19 +157,6 @@ static int show_list(const struct icectl *icectl, struct reader result, struct i
     return icectl->json ? print_item(icectl, result, why) : print_rows(icectl->out, result, why);
 }
 
-static int show_entry(const struct icectl *icectl, struct reader result, struct ice_why *why)
-{
-    return icectl->json ? print_item(icectl, result, why) : 0;
-}
-
-static int show_nothing(const struct icectl *icectl, struct reader result, struct ice_why *why)
-{
-    (void)icectl;
-    (void)result;
-    (void)why;
-    return 0;
-}
-
 enum status command_function_list(struct icectl *icectl, const struct command_entry *entry,
                                   int argc, char **argv)
 {
@@ -167,26 +164,24 @@ enum status command_function_list(struct icectl *icectl, const struct command_en
     enum status status;
 
     if (args_parse(icectl, entry, argc, argv, table, &status))
-        status = ask_control(icectl, MESSAGE_FUNCTION_LIST, false, (struct control_argument){0},
-                             show_list);
+        status = ask_control(icectl, MESSAGE_FUNCTION_LIST, false, NULL, 0, show_list);
     arg_freetable(table, ARRAY_SIZE(table));
     return status;
 }
 
 /* add and remove: `message` with what the user wrote, which the server parses. */
 static enum status change(struct icectl *icectl, const struct command_entry *entry, int argc,
-                          char **argv, const char *object, enum message message,
-                          int (*show)(const struct icectl *icectl, struct reader result,
-                                      struct ice_why *why))
+                          char **argv, const char *object, enum message message, control_show *show)
 {
     struct arg_str *text = arg_str1(NULL, NULL, object, NULL);
     void *table[] = {arg_lit0(NULL, "help", "show this"), text, arg_end(4)};
     enum status status;
 
     if (args_parse(icectl, entry, argc, argv, table, &status)) {
+        const struct control_argument argument = argument_text("function", text->sval[0]);
+
         set_action(icectl, "%s %.*s", entry->name, (int)strcspn(text->sval[0], ","), text->sval[0]);
-        status =
-            ask_control(icectl, message, false, argument_text("function", text->sval[0]), show);
+        status = ask_control(icectl, message, false, &argument, 1, show);
     }
     arg_freetable(table, ARRAY_SIZE(table));
     return status;
@@ -196,7 +191,7 @@ enum status command_function_add(struct icectl *icectl, const struct command_ent
                                  char **argv)
 {
     return change(icectl, entry, argc, argv, "NAME[,KEY=VALUE...]", MESSAGE_FUNCTION_ADD,
-                  show_entry);
+                  show_document);
 }
 
 enum status command_function_remove(struct icectl *icectl, const struct command_entry *entry,

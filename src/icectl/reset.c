@@ -4,21 +4,17 @@
 #include "commands.h"
 #include "control.h"
 
-static int show(const struct icectl *icectl, struct reader result, struct ice_why *why)
-{
-    return icectl->json ? print_item(icectl, result, why) : 0;
-}
-
 static enum status reset(struct icectl *icectl, const char *scope)
 {
     static const char *const scopes[] = {"device", "function", "engine"};
+    const struct control_argument argument = argument_text("scope", scope);
 
     for (size_t i = 0; i < ARRAY_SIZE(scopes); i++) {
         if (strcmp(scope, scopes[i]))
             continue;
         set_action(icectl, "reset %s", scope);
-        return ask_control(icectl, MESSAGE_RESET, strcmp(scope, "engine") != 0,
-                           argument_text("scope", scope), show);
+        return ask_control(icectl, MESSAGE_RESET, strcmp(scope, "engine") != 0, &argument, 1,
+                           show_document);
     }
     return fail(icectl, STATUS_USAGE, "--scope \"%.32s\" is none of device, function, engine",
                 scope);

@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* slot list, program, evict. Keys stay in secret memory from the file's read(2) to the socket. */
 #include "args.h"
-#include "base/algorithm.h"
 #include "base/bytes.h"
 #include "base/secret.h"
-#include "base/units.h"
 #include "commands.h"
 #include "control.h"
-#include "key_file.h"
+#include "key_options.h"
 #include "key_path.h"
 #include "slot_rows.h"
 #include "virtio/ice.h"
 
 #include <inttypes.h>
-
-#define DATA_UNIT_DEFAULT 4096u
 
 /* ---- list ---- */
 
@@ -47,9 +43,9 @@ static void print_slots(const struct listing *listing, const struct slot_row *fi
 static void print_programmed(const struct listing *listing, const struct slot_row *row)
 {
     print_slots(listing, row, row);
-    fprintf(listing->out, "%-21s %-5" PRIu64 " %-7s %-16s %" PRIu64 "%s%s\n", row->alg,
-            row->data_unit, row->key_type, row->fingerprint, row->in_flight, *row->owner ? " " : "",
-            row->owner);
+    fprintf(listing->out, "%-21s %-5" PRIu64 " %-7s %-16s %" PRIu64 "%s%s%s\n", row->alg,
+            row->data_unit, row->key_type, row->fingerprint, row->in_flight,
+            *row->owner ? " (" : "", row->owner, *row->owner ? ")" : "");
 }
 
 static void print_head(const struct listing *listing)
@@ -108,8 +104,7 @@ enum status command_slot_list(struct icectl *icectl, const struct command_entry 
     enum status status;
 
     if (args_parse(icectl, entry, argc, argv, table, &status))
-        status =
-            ask_control(icectl, MESSAGE_SLOT_LIST, true, (struct control_argument){0}, show_list);
+        status = ask_control(icectl, MESSAGE_SLOT_LIST, true, NULL, 0, show_list);
     arg_freetable(table, ARRAY_SIZE(table));
     return status;
 }
@@ -117,42 +112,11 @@ enum status command_slot_list(struct icectl *icectl, const struct command_entry 
 /* ---- program ---- */
 
 struct program_args {
-    struct arg_lit *help, *wrapped;
-    struct arg_str *alg, *key_file, *data_unit, *via, *slot;
+    struct arg_lit *help;
+    struct key_options key;
+    struct arg_str *via, *slot;
     struct arg_end *end;
 };
-
-/* What the options say of the key, but for its bytes. */
-static enum status read_key_options(const struct icectl *icectl, const struct program_args *args,
-                                    struct command_key *key, const struct algorithm **algorithm)
-{
-    const char *name = args->alg->sval[0];
-    enum status status;
-
-    *key = (struct command_key){.data_unit = DATA_UNIT_DEFAULT};
-    *algorithm = algorithm_by_name(name);
-    if (!*algorithm)
-        return fail(icectl, STATUS_USAGE,
-                    "--alg \"%.32s\" is no algorithm; icectl caps lists them", name);
-    status = args_data_unit(icectl, args->data_unit, &key->data_unit);
-    if (status)
-        return status;
-    key->type = args->wrapped->count ? ICE_KEY_TYPE_WRAPPED : ICE_KEY_TYPE_RAW;
-    key->alg = (*algorithm)->alg;
-    key->key_size = (*algorithm)->key_size;
-    return STATUS_DONE;
-}
-
-static uint8_t *read_key(const struct program_args *args, const struct algorithm *algorithm,
-                         size_t *len, struct ice_why *why)
-{
-    const char *path = args->key_file->sval[0];
-
-    if (args->wrapped->count)
-        return read_key_file(path, 1, ICE_KEY_FIELD, "a wrapped key", len, why);
-    return read_key_file(path, algorithm->key_bytes, algorithm->key_bytes, algorithm->name, len,
-                         why);
-}
 
 static enum status program_by(struct icectl *icectl, enum via via, uint32_t slot,
                               const struct command_key *key)
@@ -171,7 +135,7 @@ static enum status program_by(struct icectl *icectl, enum via via, uint32_t slot
 static enum status program(struct icectl *icectl, const struct program_args *args)
 {
     const struct algorithm *algorithm;
-    struct command_key key;
+    struct command_key key = {0};
     enum via via = VIA_EITHER;
     uint32_t slot = 0;
     size_t len;
@@ -180,15 +144,18 @@ static enum status program(struct icectl *icectl, const struct program_args *arg
     enum status status = args_slot(icectl, args->slot, &slot);
 
     if (!status)
-        status = read_key_options(icectl, args, &key, &algorithm);
+        status = read_key_options(icectl, &args->key, &algorithm, &key.data_unit);
     if (!status)
         status = read_via(icectl, args->via, &via);
     if (status)
         return status;
     set_action(icectl, "slot program %u", slot);
-    bytes = read_key(args, algorithm, &len, &why);
+    bytes = read_key(&args->key, algorithm, &len, &why);
     if (!bytes)
         return fail_why(icectl, STATUS_REFUSED, &why);
+    key.type = args->key.wrapped->count ? ICE_KEY_TYPE_WRAPPED : ICE_KEY_TYPE_RAW;
+    key.alg = algorithm->alg;
+    key.key_size = algorithm->key_size;
     key.bytes = bytes;
     key.len = (uint16_t)len;
     status = program_by(icectl, via, slot, &key);
@@ -201,10 +168,7 @@ enum status command_slot_program(struct icectl *icectl, const struct command_ent
 {
     struct program_args args = {
         .help = arg_lit0(NULL, "help", "show this"),
-        .alg = arg_str1(NULL, "alg", "ALG", "algorithm; icectl caps lists them"),
-        .key_file = arg_str1(NULL, "key-file", "FILE|-", "the key"),
-        .data_unit = arg_str0(NULL, "data-unit", "BYTES", "size of a data unit (4096)"),
-        .wrapped = arg_lit0(NULL, "wrapped", "the file holds an ephemeral wrapped key"),
+        .key = KEY_OPTIONS,
         .via = arg_str0(NULL, "via", "PATH", "in-band or out-of-band"),
         .slot = arg_str1(NULL, NULL, "SLOT", NULL),
         .end = arg_end(4),

@@ -5,7 +5,7 @@
 
 #include "frame/frame.h"
 
-#define ROW_TEXT 32
+#define ROW_TEXT 64
 
 struct slot_row {
     uint64_t slot, physical; /* on the function's wire; in the engine */

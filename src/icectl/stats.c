@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Counters as the server names them; those of an inner map go by "outer.inner", and are not shown
- * to people at 0: there are many.
+ * to people at 0: there are many. Keys and slots of a profile are a table each.
  */
 #include "args.h"
 #include "base/bytes.h"
 #include "commands.h"
 #include "control.h"
+#include "fields.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 
 static int print_counter(FILE *out, const char *group, const char *key, size_t len,
                          struct reader *reader, struct ice_why *why)
@@ -42,25 +44,132 @@ static int print_group(FILE *out, const char *key, size_t len, struct reader *re
     return err;
 }
 
+/* ---- tables ---- */
+
+struct counts {
+    uint64_t hits, misses, programs, evictions, waits;
+};
+
+/* After what there is, a blank line. */
+__attribute__((format(printf, 2, 3))) static void print_head(FILE *out, const char *fmt, ...)
+{
+    va_list args;
+
+    if (ftell(out) > 0)
+        fputc('\n', out);
+    va_start(args, fmt);
+    vfprintf(out, fmt, args);
+    va_end(args);
+}
+
+static int print_key(FILE *out, struct reader *reader, struct ice_why *why)
+{
+    char view[CELL] = "", path[CELL] = "";
+    struct counts c = {0};
+    uint64_t fallbacks = 0;
+    const struct field fields[] = {
+        FIELD_TEXT("view", view),
+        FIELD_TEXT("path", path),
+        FIELD_NUMBER("hits", c.hits),
+        FIELD_NUMBER("misses", c.misses),
+        FIELD_NUMBER("programs", c.programs),
+        FIELD_NUMBER("evictions", c.evictions),
+        FIELD_NUMBER("waits", c.waits),
+        FIELD_NUMBER("fallbacks", fallbacks),
+    };
+    int err = read_fields(reader, fields, ARRAY_SIZE(fields), why);
+
+    if (!err)
+        fprintf(out,
+                "%-15s %-8s %-10" PRIu64 " %-10" PRIu64 " %-10" PRIu64 " %-10" PRIu64 " %-10" PRIu64
+                " %" PRIu64 "\n",
+                view, path, c.hits, c.misses, c.programs, c.evictions, c.waits, fallbacks);
+    return err;
+}
+
+/* Not those that no key was in. */
+static int print_slot(FILE *out, struct reader *reader, bool *headed, struct ice_why *why)
+{
+    char fingerprint[CELL] = "-";
+    struct counts c = {0};
+    uint64_t slot = 0, references = 0;
+    const struct field fields[] = {
+        FIELD_NUMBER("slot", slot),
+        FIELD_TEXT("fingerprint", fingerprint),
+        FIELD_NUMBER("hits", c.hits),
+        FIELD_NUMBER("programs", c.programs),
+        FIELD_NUMBER("evictions", c.evictions),
+        FIELD_NUMBER("waits", c.waits),
+        FIELD_NUMBER("references", references),
+    };
+    int err = read_fields(reader, fields, ARRAY_SIZE(fields), why);
+
+    if (err || !c.programs)
+        return err;
+    if (!*headed)
+        print_head(out, "%-6s %-17s %-10s %-10s %-10s %-10s %s\n", "SLOT", "FINGERPRINT", "HITS",
+                   "PROGRAMS", "EVICTIONS", "WAITS", "REFERENCES");
+    *headed = true;
+    fprintf(out,
+            "%-6" PRIu64 " %-17s %-10" PRIu64 " %-10" PRIu64 " %-10" PRIu64 " %-10" PRIu64
+            " %" PRIu64 "\n",
+            slot, fingerprint, c.hits, c.programs, c.evictions, c.waits, references);
+    return 0;
+}
+
+static int print_keys(FILE *out, struct reader *reader, struct ice_why *why)
+{
+    uint64_t rows;
+    int err = read_array(reader, &rows, why);
+
+    if (!err && rows)
+        print_head(out, "%-15s %-8s %-10s %-10s %-10s %-10s %-10s %s\n", "VIEW", "PATH", "HITS",
+                   "MISSES", "PROGRAMS", "EVICTIONS", "WAITS", "FALLBACKS");
+    for (; !err && rows; rows--)
+        err = print_key(out, reader, why);
+    return err;
+}
+
+static int print_slots(FILE *out, struct reader *reader, struct ice_why *why)
+{
+    uint64_t rows;
+    bool headed = false;
+    int err = read_array(reader, &rows, why);
+
+    for (; !err && rows; rows--)
+        err = print_slot(out, reader, &headed, why);
+    return err;
+}
+
+/* ---- all ---- */
+
+static int print_value(FILE *out, const char *key, size_t len, struct reader *reader,
+                       struct ice_why *why)
+{
+    struct reader peek = *reader;
+    struct item item;
+
+    if (reader_next_head(&peek, &item) == READ_OK && item.type == ITEM_MAP)
+        return print_group(out, key, len, reader, why);
+    if (len == strlen("keys") && !memcmp(key, "keys", len))
+        return print_keys(out, reader, why);
+    if (len == strlen("profile_slots") && !memcmp(key, "profile_slots", len))
+        return print_slots(out, reader, why);
+    return print_counter(out, "", key, len, reader, why);
+}
+
 static int print_text(FILE *out, struct reader reader, struct ice_why *why)
 {
     uint64_t pairs;
     int err = read_map(&reader, &pairs, why);
 
     for (; !err && pairs; pairs--) {
-        struct reader peek;
-        struct item item;
         const char *key;
         size_t len;
 
         err = read_text(&reader, &key, &len, why);
-        if (err)
-            break;
-        peek = reader;
-        if (reader_next_head(&peek, &item) == READ_OK && item.type == ITEM_MAP)
-            err = print_group(out, key, len, &reader, why);
-        else
-            err = print_counter(out, "", key, len, &reader, why);
+        if (!err)
+            err = print_value(out, key, len, &reader, why);
     }
     return err;
 }
@@ -77,7 +186,7 @@ enum status command_stats(struct icectl *icectl, const struct command_entry *ent
     enum status status;
 
     if (args_parse(icectl, entry, argc, argv, table, &status))
-        status = ask_control(icectl, MESSAGE_STATS, true, (struct control_argument){0}, show);
+        status = ask_control(icectl, MESSAGE_STATS, true, NULL, 0, show);
     arg_freetable(table, ARRAY_SIZE(table));
     return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The control plane: which messages there are; resets and statistics. */
+/* The control plane: which messages there are; resets. */
 #include "control.h"
 #include "base/bytes.h"
 #include "control_private.h"
@@ -30,7 +30,7 @@ static int reset_engine(struct host *host, const struct argument *name, struct i
     return 0;
 }
 
-static int reset(struct host *host, struct reader *args, struct document *result,
+static int reset(const struct control *control, struct reader *args, struct document *result,
                  struct ice_why *why)
 {
     struct argument arguments[] = {
@@ -42,52 +42,15 @@ static int reset(struct host *host, struct reader *args, struct document *result
     if (err)
         return err;
     if (!strcmp(scope->text, "engine"))
-        err = reset_engine(host, &arguments[1], why);
+        err = reset_engine(control->host, &arguments[1], why);
     else if (!strcmp(scope->text, "device") || !strcmp(scope->text, "function"))
-        err = reset_function(host, scope, &arguments[1], why);
+        err = reset_function(control->host, scope, &arguments[1], why);
     else
         err = why_set(why, EINVAL, "scope \"%s\" is none of device, function, engine", scope->text);
     if (err)
         return err;
     document_map(result, 1);
-    answer_hex(result, "generation", engine_generation(host->engine));
-    return 0;
-}
-
-static void answer_counters(const struct stats_counters *counters, struct document *result)
-{
-    document_map(result, 9);
-    document_text(result, "requests");
-    document_map(result, COMMAND_KINDS);
-    for (unsigned kind = 0; kind < COMMAND_KINDS; kind++)
-        answer_uint(result, command_name(kind), counters->requests[kind]);
-    answer_uint(result, "ok", counters->ok);
-    answer_uint(result, "ioerr", counters->ioerr);
-    answer_uint(result, "unsupp", counters->unsupp);
-    answer_uint(result, "bytes_read", counters->bytes_read);
-    answer_uint(result, "bytes_written", counters->bytes_written);
-    answer_uint(result, "tagged", counters->tagged);
-    answer_uint(result, "syncs", counters->syncs);
-    document_text(result, "violations");
-    document_map(result, RULE_COUNT - 1);
-    for (enum rule rule = RULE_NONE + 1; rule < RULE_COUNT; rule++)
-        answer_uint(result, rule_name(rule), counters->violations[rule]);
-}
-
-static int stats(struct host *host, struct reader *args, struct document *result,
-                 struct ice_why *why)
-{
-    struct argument name = ARGUMENT_FUNCTION;
-    struct host_function *function;
-    struct stats_counters counters;
-    int err = arguments_read(args, &name, 1, why);
-    if (!err)
-        err = argument_function(host, &name, &function, why);
-    if (err)
-        return err;
-    stats_read(function->stats, &counters);
-    host_let_go(host, function);
-    answer_counters(&counters, result);
+    answer_hex(result, "generation", engine_generation(control->host->engine));
     return 0;
 }
 
@@ -95,21 +58,27 @@ static int stats(struct host *host, struct reader *args, struct document *result
 
 static const struct control_kind {
     uint64_t message;
-    bool waits;
+    enum control_wait waits;
     control_handler *run;
 } kinds[] = {
-    {MESSAGE_FUNCTION_LIST, false, control_function_list},
-    {MESSAGE_SLOT_LIST, false, control_slots},
-    {MESSAGE_RESET, true, reset},
-    {MESSAGE_STATS, false, stats},
-    {MESSAGE_FUNCTION_ADD, true, control_function_add},
-    {MESSAGE_FUNCTION_REMOVE, true, control_function_remove},
-    {MESSAGE_SLOT_PROGRAM, false, control_slot_program},
-    {MESSAGE_SLOT_EVICT, false, control_slot_evict},
-    {MESSAGE_KEY_GENERATE, false, control_key_generate},
-    {MESSAGE_KEY_IMPORT, false, control_key_import},
-    {MESSAGE_KEY_PREPARE, false, control_key_prepare},
-    {MESSAGE_KEY_DERIVE, false, control_key_derive},
+    {MESSAGE_FUNCTION_LIST, CONTROL_NO_WAIT, control_function_list},
+    {MESSAGE_SLOT_LIST, CONTROL_NO_WAIT, control_slots},
+    {MESSAGE_RESET, CONTROL_WAITS_REQUESTS, reset},
+    {MESSAGE_STATS, CONTROL_NO_WAIT, control_stats},
+    {MESSAGE_FUNCTION_ADD, CONTROL_WAITS_REQUESTS, control_function_add},
+    {MESSAGE_FUNCTION_REMOVE, CONTROL_WAITS_REQUESTS, control_function_remove},
+    {MESSAGE_SLOT_PROGRAM, CONTROL_NO_WAIT, control_slot_program},
+    {MESSAGE_SLOT_EVICT, CONTROL_NO_WAIT, control_slot_evict},
+    {MESSAGE_KEY_GENERATE, CONTROL_NO_WAIT, control_key_generate},
+    {MESSAGE_KEY_IMPORT, CONTROL_NO_WAIT, control_key_import},
+    {MESSAGE_KEY_PREPARE, CONTROL_NO_WAIT, control_key_prepare},
+    {MESSAGE_KEY_DERIVE, CONTROL_NO_WAIT, control_key_derive},
+    {MESSAGE_VIEW_ADD, CONTROL_WAITS_REQUESTS, control_view_add},
+    {MESSAGE_VIEW_LIST, CONTROL_NO_WAIT, control_view_list},
+    {MESSAGE_VIEW_REMOVE, CONTROL_WAITS_USERS, control_view_remove},
+    {MESSAGE_LAYER_ADD, CONTROL_WAITS_REQUESTS, control_layer_add},
+    {MESSAGE_LAYER_LIST, CONTROL_NO_WAIT, control_layer_list},
+    {MESSAGE_LAYER_REMOVE, CONTROL_WAITS_REQUESTS, control_layer_remove},
 };
 
 static const struct control_kind *kind_of(uint64_t message)
@@ -126,15 +95,15 @@ bool control_knows(uint64_t message)
     return kind_of(message);
 }
 
-bool control_waits(uint64_t message)
+enum control_wait control_waits(uint64_t message)
 {
     return kind_of(message)->waits;
 }
 
-int control_run(struct host *host, uint64_t message, struct reader *args, struct document *result,
-                struct ice_why *why)
+int control_run(const struct control *control, uint64_t message, struct reader *args,
+                struct document *result, struct ice_why *why)
 {
-    int err = kind_of(message)->run(host, args, result, why);
+    int err = kind_of(message)->run(control, args, result, why);
     if (!err && result->failed)
         err = why_set(why, ENOMEM, "no memory for the answer");
     return err;

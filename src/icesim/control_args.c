@@ -78,6 +78,11 @@ static int take_bytes(struct reader *reader, struct argument *argument, struct i
     return err;
 }
 
+static int take_flag(struct reader *reader, struct argument *argument, struct ice_why *why)
+{
+    return read_bool(reader, &argument->flag, why);
+}
+
 static int read_argument(struct reader *reader, struct argument *arguments, unsigned n,
                          struct ice_why *why)
 {
@@ -85,6 +90,7 @@ static int read_argument(struct reader *reader, struct argument *arguments, unsi
         [ARGUMENT_TEXT] = take_text,
         [ARGUMENT_UINT] = take_number,
         [ARGUMENT_BYTES] = take_bytes,
+        [ARGUMENT_BOOL] = take_flag,
     };
     struct argument *argument;
     int err = read_key(reader, arguments, n, &argument, why);

@@ -6,9 +6,9 @@
 #include "frame/frame.h"
 #include "host.h"
 
-enum argument_type { ARGUMENT_TEXT, ARGUMENT_UINT, ARGUMENT_BYTES };
+enum argument_type { ARGUMENT_TEXT, ARGUMENT_UINT, ARGUMENT_BYTES, ARGUMENT_BOOL };
 
-#define ARGUMENT_TEXT_MAX FUNCTION_SPEC_MAX
+#define ARGUMENT_TEXT_MAX 528u /* a function, or the names of as many as a layer has */
 
 struct argument {
     const char *key;
@@ -19,6 +19,7 @@ struct argument {
     bool given;
     char text[ARGUMENT_TEXT_MAX + 1];
     uint64_t number;
+    bool flag;
     const uint8_t *bytes;
     size_t len;
 };

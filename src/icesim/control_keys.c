@@ -12,13 +12,6 @@
 #include "virtio/ice.h"
 #include <errno.h>
 
-#define OWNER_MONITOR 0 /* no attachment's number */
-
-#define ARGUMENT_KEY                                                                               \
-    {                                                                                              \
-        .key = "key", .type = ARGUMENT_BYTES, .max = ICE_KEY_FIELD                                 \
-    }
-
 /* Whether the monitor lets `function`'s VM have this slot. */
 static int check_slot(const struct host *host, const struct ice_function *function, unsigned slot,
                       struct ice_why *why)
@@ -38,23 +31,23 @@ static int check_slot(const struct host *host, const struct ice_function *functi
                    function_name(function), first, first + count - 1);
 }
 
-static int parse_key(const struct argument *alg, const struct argument *key_type,
-                     struct function_key *key, struct ice_why *why)
+int parse_key_use(const struct argument *alg, const char *key_type,
+                  const struct algorithm **algorithm, unsigned *type, struct ice_why *why)
 {
-    key->algorithm = algorithm_by_name(alg->text);
-    if (!key->algorithm)
+    *algorithm = algorithm_by_name(alg->text);
+    if (!*algorithm)
         return why_set(why, EINVAL, "alg \"%s\" is not known", alg->text);
-    if (!strcmp(key_type->text, "raw"))
-        key->type = ICE_KEY_TYPE_RAW;
-    else if (!strcmp(key_type->text, "wrapped"))
-        key->type = ICE_KEY_TYPE_WRAPPED;
+    if (!strcmp(key_type, "raw"))
+        *type = ICE_KEY_TYPE_RAW;
+    else if (!strcmp(key_type, "wrapped"))
+        *type = ICE_KEY_TYPE_WRAPPED;
     else
-        return why_set(why, EINVAL, "key_type \"%s\" is neither raw nor wrapped", key_type->text);
+        return why_set(why, EINVAL, "key_type \"%s\" is neither raw nor wrapped", key_type);
     return 0;
 }
 
-int control_slot_program(struct host *host, struct reader *args, struct document *result,
-                         struct ice_why *why)
+int control_slot_program(const struct control *control, struct reader *args,
+                         struct document *result, struct ice_why *why)
 {
     enum { FUNCTION, SLOT, ALG, DATA_UNIT, KEY_TYPE, KEY, COUNT };
     struct argument arguments[COUNT] = {
@@ -69,19 +62,20 @@ int control_slot_program(struct host *host, struct reader *args, struct document
     struct slot_key now;
     int err = arguments_read(args, arguments, COUNT, why);
     if (!err)
-        err = argument_function(host, &arguments[FUNCTION], &function, why);
+        err = argument_function(control->host, &arguments[FUNCTION], &function, why);
     if (err)
         return err;
     struct function_key key = {.data_unit = (uint32_t)arguments[DATA_UNIT].number,
                                .bytes = arguments[KEY].bytes,
                                .len = arguments[KEY].len};
     unsigned slot = (unsigned)arguments[SLOT].number;
-    err = check_slot(host, function->function, slot, why);
+    err = check_slot(control->host, function->function, slot, why);
     if (!err)
-        err = parse_key(&arguments[ALG], &arguments[KEY_TYPE], &key, why);
+        err = parse_key_use(&arguments[ALG], arguments[KEY_TYPE].text, &key.algorithm, &key.type,
+                            why);
     if (!err)
-        err = function_program(function->function, slot, &key, OWNER_MONITOR, &now, why);
-    host_let_go(host, function);
+        err = function_program(function->function, slot, &key, NULL, &now, why);
+    host_let_go(control->host, function);
     if (err)
         return err;
     document_map(result, 1);
@@ -89,7 +83,7 @@ int control_slot_program(struct host *host, struct reader *args, struct document
     return 0;
 }
 
-int control_slot_evict(struct host *host, struct reader *args, struct document *result,
+int control_slot_evict(const struct control *control, struct reader *args, struct document *result,
                        struct ice_why *why)
 {
     struct argument arguments[] = {
@@ -99,14 +93,14 @@ int control_slot_evict(struct host *host, struct reader *args, struct document *
     struct host_function *function;
     int err = arguments_read(args, arguments, ARRAY_SIZE(arguments), why);
     if (!err)
-        err = argument_function(host, &arguments[0], &function, why);
+        err = argument_function(control->host, &arguments[0], &function, why);
     if (err)
         return err;
     unsigned slot = (unsigned)arguments[1].number;
-    err = check_slot(host, function->function, slot, why);
+    err = check_slot(control->host, function->function, slot, why);
     if (!err)
-        err = engine_evict(host->engine, slot, NULL, why);
-    host_let_go(host, function);
+        err = engine_evict(control->host->engine, slot, NULL, NULL, why);
+    host_let_go(control->host, function);
     if (!err)
         document_map(result, 0);
     return err;
@@ -139,55 +133,55 @@ static void answer_key(struct document *result, const uint8_t *key, size_t len)
     document_bytes(result, key, len);
 }
 
-int control_key_generate(struct host *host, struct reader *args, struct document *result,
-                         struct ice_why *why)
+int control_key_generate(const struct control *control, struct reader *args,
+                         struct document *result, struct ice_why *why)
 {
     struct wrapped_key key = {.len = 0};
-    int err = read_key_message(host, args, NULL, why);
+    int err = read_key_message(control->host, args, NULL, why);
     if (!err)
-        err = engine_key_generate(host->engine, &key, why);
+        err = engine_key_generate(control->host->engine, &key, why);
     if (!err)
         answer_key(result, key.bytes, key.len);
     return err;
 }
 
-int control_key_import(struct host *host, struct reader *args, struct document *result,
+int control_key_import(const struct control *control, struct reader *args, struct document *result,
                        struct ice_why *why)
 {
     struct argument raw;
     struct wrapped_key key = {.len = 0};
-    int err = read_key_message(host, args, &raw, why);
+    int err = read_key_message(control->host, args, &raw, why);
     if (!err)
-        err = engine_key_import(host->engine, raw.bytes, raw.len, &key, why);
+        err = engine_key_import(control->host->engine, raw.bytes, raw.len, &key, why);
     if (!err)
         answer_key(result, key.bytes, key.len);
     return err;
 }
 
-int control_key_prepare(struct host *host, struct reader *args, struct document *result,
+int control_key_prepare(const struct control *control, struct reader *args, struct document *result,
                         struct ice_why *why)
 {
     struct argument long_term;
     struct wrapped_key key = {.len = 0};
-    int err = read_key_message(host, args, &long_term, why);
+    int err = read_key_message(control->host, args, &long_term, why);
     if (!err)
-        err = engine_key_prepare(host->engine, long_term.bytes, long_term.len, &key, why);
+        err = engine_key_prepare(control->host->engine, long_term.bytes, long_term.len, &key, why);
     if (!err)
         answer_key(result, key.bytes, key.len);
     return err;
 }
 
-int control_key_derive(struct host *host, struct reader *args, struct document *result,
+int control_key_derive(const struct control *control, struct reader *args, struct document *result,
                        struct ice_why *why)
 {
     struct argument ephemeral;
-    int err = read_key_message(host, args, &ephemeral, why);
+    int err = read_key_message(control->host, args, &ephemeral, why);
     if (err)
         return err;
     uint8_t *secret = secret_alloc(SW_SECRET_BYTES);
     if (!secret)
         return secret_exhausted("a software secret", why);
-    err = engine_key_derive(host->engine, ephemeral.bytes, ephemeral.len, secret, why);
+    err = engine_key_derive(control->host->engine, ephemeral.bytes, ephemeral.len, secret, why);
     if (!err)
         answer_key(result, secret, SW_SECRET_BYTES);
     secret_free(secret);

@@ -24,7 +24,7 @@ static void list_function(const struct host_function *entry, struct document *re
     struct ice_function *function = entry->function;
     unsigned first, count;
     function_slot_window(function, &first, &count);
-    document_map(result, 11);
+    document_map(result, 13);
     answer_text(result, "name", function_name(function));
     answer_text(result, "dialect", function_dialect(function)->name);
     answer_bool(result, "strict", function_is_strict(function));
@@ -41,20 +41,23 @@ static void list_function(const struct host_function *entry, struct document *re
     else
         answer_null(result, "image");
     answer_bool(result, "read_only", function_is_read_only(function));
+    answer_text(result, "keys", function_keys_inline(function) ? "inline" : "slots");
     list_key_types(function_key_types(function), result);
+    answer_bool(result, "integrity", function_has_integrity(function));
     answer_uint(result, "clients", function_attachments(function));
 }
 
 /* Functions come and go meanwhile, and their number stands before them: so it is counted first. */
-int control_function_list(struct host *host, struct reader *args, struct document *result,
-                          struct ice_why *why)
+int control_function_list(const struct control *control, struct reader *args,
+                          struct document *result, struct ice_why *why)
 {
     struct document entries = {0};
     size_t n = 0;
     int err = arguments_read(args, NULL, 0, why);
     if (err)
         return err;
-    for (struct host_function *f = host_first(host); f; f = host_next(host, f), n++)
+    for (struct host_function *f = host_first(control->host); f;
+         f = host_next(control->host, f), n++)
         list_function(f, &entries);
     document_array(result, n);
     document_append(result, &entries);
@@ -62,8 +65,8 @@ int control_function_list(struct host *host, struct reader *args, struct documen
     return 0;
 }
 
-int control_function_add(struct host *host, struct reader *args, struct document *result,
-                         struct ice_why *why)
+int control_function_add(const struct control *control, struct reader *args,
+                         struct document *result, struct ice_why *why)
 {
     struct argument spec_text = {.key = "function", .max = FUNCTION_SPEC_MAX};
     struct argument name = ARGUMENT_FUNCTION;
@@ -73,25 +76,25 @@ int control_function_add(struct host *host, struct reader *args, struct document
     if (!err)
         err = function_spec_parse(spec_text.text, &spec, why);
     if (!err)
-        err = host_add(host, &spec, why);
+        err = host_add(control->host, &spec, why);
     if (err)
         return err;
     snprintf(name.text, sizeof(name.text), "%s", spec.name);
-    err = argument_function(host, &name, &function, why);
+    err = argument_function(control->host, &name, &function, why);
     if (err)
         return err; /* it is gone already */
     list_function(function, result);
-    host_let_go(host, function);
+    host_let_go(control->host, function);
     return 0;
 }
 
-int control_function_remove(struct host *host, struct reader *args, struct document *result,
-                            struct ice_why *why)
+int control_function_remove(const struct control *control, struct reader *args,
+                            struct document *result, struct ice_why *why)
 {
     struct argument name = ARGUMENT_FUNCTION;
     int err = arguments_read(args, &name, 1, why);
     if (!err)
-        err = host_remove(host, name.text, why);
+        err = host_remove(control->host, name.text, why);
     if (!err)
         document_map(result, 0);
     return err;
@@ -124,7 +127,10 @@ static void list_slot(unsigned wire, unsigned physical, const struct slot_info *
         answer_null(result, "key_type");
         answer_null(result, "fingerprint");
     }
-    answer_null(result, "owner");
+    if (info->claimer)
+        answer_text(result, "owner", info->claimer_name);
+    else
+        answer_null(result, "owner");
     answer_uint(result, "in_flight", info->in_flight);
     answer_uint(result, "physical", physical);
 }
@@ -142,17 +148,17 @@ void control_slot_list(const struct host_function *entry, struct document *resul
     }
 }
 
-int control_slots(struct host *host, struct reader *args, struct document *result,
+int control_slots(const struct control *control, struct reader *args, struct document *result,
                   struct ice_why *why)
 {
     struct argument name = ARGUMENT_FUNCTION;
     struct host_function *function;
     int err = arguments_read(args, &name, 1, why);
     if (!err)
-        err = argument_function(host, &name, &function, why);
+        err = argument_function(control->host, &name, &function, why);
     if (err)
         return err;
     control_slot_list(function, result);
-    host_let_go(host, function);
+    host_let_go(control->host, function);
     return 0;
 }

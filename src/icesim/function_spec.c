@@ -164,6 +164,19 @@ static int take_key_types(struct parse *p)
     return n;
 }
 
+static int take_keys(struct parse *p)
+{
+    int n = CHOOSE(p, "slots", "inline");
+    p->spec->keys_inline = n == 1;
+    return n;
+}
+
+static int take_integrity(struct parse *p)
+{
+    p->spec->integrity = true;
+    return 0;
+}
+
 static int take_header(struct parse *p)
 {
     int n = CHOOSE(p, "trimmed");
@@ -259,24 +272,26 @@ static int take_caps(struct parse *p)
 static const struct key {
     const char *name;
     bool is_flag;
-    bool needs_slots; /* it is about inline crypto alone */
+    enum { ANY_FUNCTION, INLINE_CRYPTO, KEYSLOTS } needs; /* means nothing without */
     int (*take)(struct parse *p);
 } keys[] = {
-    {"slots", false, false, take_slots},
-    {"sectors", false, false, take_sectors},
-    {"image", false, false, take_image},
-    {"size", false, false, take_size},
-    {"dialect", false, false, take_dialect},
-    {"strict", true, false, take_strict},
-    {"addr", false, true, take_addr},
-    {"caps", false, true, take_caps},
-    {"dun-bits", false, true, take_dun_bits},
-    {"on-overflow", false, true, take_on_overflow},
-    {"on-reset", false, true, take_on_reset},
-    {"block-size", false, false, take_block_size},
-    {"key-types", false, true, take_key_types},
-    {"header", false, false, take_header},
-    {"ro", true, false, take_ro},
+    {"slots", false, ANY_FUNCTION, take_slots},
+    {"sectors", false, ANY_FUNCTION, take_sectors},
+    {"image", false, ANY_FUNCTION, take_image},
+    {"size", false, ANY_FUNCTION, take_size},
+    {"dialect", false, ANY_FUNCTION, take_dialect},
+    {"strict", true, ANY_FUNCTION, take_strict},
+    {"addr", false, KEYSLOTS, take_addr},
+    {"caps", false, INLINE_CRYPTO, take_caps},
+    {"dun-bits", false, INLINE_CRYPTO, take_dun_bits},
+    {"on-overflow", false, INLINE_CRYPTO, take_on_overflow},
+    {"on-reset", false, KEYSLOTS, take_on_reset},
+    {"block-size", false, ANY_FUNCTION, take_block_size},
+    {"key-types", false, INLINE_CRYPTO, take_key_types},
+    {"keys", false, INLINE_CRYPTO, take_keys},
+    {"header", false, ANY_FUNCTION, take_header},
+    {"ro", true, ANY_FUNCTION, take_ro},
+    {"integrity", true, ANY_FUNCTION, take_integrity},
 };
 
 /* `word` is KEY=VALUE or FLAG; it is cut at the "=". */
@@ -311,13 +326,31 @@ static bool names_algorithm(const struct function_spec *spec, const char *name)
     return false;
 }
 
+/* What the function lacks makes keys that are about it mean nothing. */
+static int check_keys(const struct parse *p)
+{
+    const struct function_spec *spec = p->spec;
+    unsigned has = spec->integrity || (spec->has_slots && !spec->slots) ? ANY_FUNCTION
+                   : spec->keys_inline                                  ? INLINE_CRYPTO
+                                                                        : KEYSLOTS;
+    const char *cause = spec->integrity     ? "with integrity"
+                        : spec->keys_inline ? "with keys=inline"
+                                            : "without slots";
+    if (spec->has_slots && (spec->integrity || spec->keys_inline))
+        return why_set(p->why, EINVAL, "slots= means nothing %s", cause);
+    for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
+        if (p->seen & 1u << i && keys[i].needs > has)
+            return why_set(p->why, EINVAL, "%s= means nothing %s", keys[i].name, cause);
+    }
+    return 0;
+}
+
 static int check_crypto(const struct parse *p)
 {
     const struct function_spec *spec = p->spec;
-    for (unsigned i = 0; spec->has_slots && !spec->slots && i < ARRAY_SIZE(keys); i++) {
-        if (keys[i].needs_slots && p->seen & 1u << i)
-            return why_set(p->why, EINVAL, "%s= means nothing without slots", keys[i].name);
-    }
+    int err = check_keys(p);
+    if (err)
+        return err;
     for (unsigned i = 0; i < spec->capability_count; i++) {
         if (spec->capabilities[i].data_unit < spec->block_size)
             return why_set(p->why, EINVAL, "caps: a data unit of %u bytes is below block-size=%u",
@@ -365,6 +398,7 @@ int function_spec_parse(const char *text, struct function_spec *spec, struct ice
         err = check_crypto(&p);
     if (err >= 0 && !spec->dun_bits)
         spec->dun_bits = p.preset_dun_bits;
+    spec->has_slots |= spec->keys_inline || spec->integrity;
     return err < 0 ? err : 0;
 }
 
@@ -383,6 +417,10 @@ int function_spec_settle(struct function_spec *spec, const struct dialect *diale
         return why_set(why, EINVAL,
                        "header=trimmed means nothing in dialect %s: all its headers are short",
                        dialect->name);
+    if (spec->keys_inline && !dialect->keys_inline)
+        return why_set(why, EINVAL, "keys=inline means nothing in dialect %s", dialect->name);
+    if (spec->keys_inline && spec->strict)
+        return why_set(why, EINVAL, "keys=inline is icesim's own, and strict is set");
     if (spec->strict && spec->addressing == SLOTS_PHYSICAL && dialect->virtual_slots)
         return why_set(why, EINVAL, "addr=physical is against dialect %s, and strict is set",
                        dialect->name);

@@ -29,6 +29,7 @@ struct function_spec {
     unsigned dun_bits;
     enum overflow_policy on_overflow;
     unsigned key_types;
+    bool keys_inline, integrity; /* then there are no slots, and has_slots is set */
     struct capability capabilities[CAPABILITIES_MAX];
     unsigned capability_count; /* 0: the dialect's default */
 };
@@ -41,8 +42,8 @@ int function_spec_parse(const char *text, struct function_spec *spec, struct ice
 
 /*
  * Fills in what the spec leaves to the host, and checks what depends on it. Settling it again
- * changes nothing. 0, or -EINVAL: the dialect has no such DUN width, header, addressing or list of
- * capabilities.
+ * changes nothing. 0, or -EINVAL: the dialect has no such DUN width, header, addressing, list of
+ * capabilities or keys with each request.
  */
 int function_spec_settle(struct function_spec *spec, const struct dialect *dialect, bool strict,
                          struct ice_why *why);

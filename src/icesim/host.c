@@ -91,6 +91,8 @@ static int open_function(struct host *host, const struct function_spec *spec,
         .dun_bits = spec->dun_bits,
         .on_overflow = spec->on_overflow,
         .key_types = spec->key_types,
+        .keys_inline = spec->keys_inline,
+        .integrity = spec->integrity,
         .capabilities = spec->capabilities,
         .capability_count = spec->capability_count,
         .observers = f->observers,
@@ -214,6 +216,16 @@ static void set_leaving(struct host *host, struct host_function *f, bool leaving
 
 /* ---- watchers: the newest is the first of the list ---- */
 
+/* The older ones let go of it, but it stays. */
+static void tell_it_stays(struct host_watcher *watcher, struct host_function *f)
+{
+    for (; watcher; watcher = watcher->next) {
+        int refused = watcher->added(watcher, f, NULL);
+        assert(!refused);
+        (void)refused;
+    }
+}
+
 /* Tells the oldest first, up to (without) `end`. */
 static int tell_removing(struct host_watcher *watcher, const struct host_watcher *end,
                          struct host_function *f, struct ice_why *why)
@@ -221,7 +233,12 @@ static int tell_removing(struct host_watcher *watcher, const struct host_watcher
     if (watcher == end)
         return 0;
     int err = tell_removing(watcher->next, end, f, why);
-    return err ? err : watcher->removing(watcher, f, why);
+    if (err)
+        return err;
+    err = watcher->removing(watcher, f, why);
+    if (err)
+        tell_it_stays(watcher->next, f);
+    return err;
 }
 
 static int tell_added(struct host *host, struct host_function *f, struct ice_why *why)
@@ -231,7 +248,7 @@ static int tell_added(struct host *host, struct host_function *f, struct ice_why
         if (!err)
             continue;
         int refused = tell_removing(host->watchers, w, f, NULL);
-        assert(!refused); /* the oldest has not been told */
+        assert(!refused);
         (void)refused;
         return err;
     }
@@ -269,6 +286,47 @@ void host_unwatch(struct host *host, struct host_watcher *watcher)
 /* ---- additions and removals ---- */
 
 /* `adding` is held. */
+static int check_name(struct host *host, const char *name, struct ice_why *why)
+{
+    int err = 0;
+    pthread_mutex_lock(&host->lock);
+    struct host_name *taken = host->names;
+    while (taken && strcmp(taken->name, name) != 0)
+        taken = taken->next;
+    if (taken)
+        err = why_set(why, EEXIST, "there is a %s %s already", taken->kind, name);
+    else if (find(host, name))
+        err = why_set(why, EEXIST, "there is a function %s already", name);
+    pthread_mutex_unlock(&host->lock);
+    return err;
+}
+
+int host_take_name(struct host *host, struct host_name *name, struct ice_why *why)
+{
+    pthread_mutex_lock(&host->adding);
+    int err = check_name(host, name->name, why);
+    if (!err) {
+        name->id = ++host->last_id;
+        pthread_mutex_lock(&host->lock);
+        name->next = host->names;
+        host->names = name;
+        pthread_mutex_unlock(&host->lock);
+    }
+    pthread_mutex_unlock(&host->adding);
+    return err;
+}
+
+void host_give_name(struct host *host, struct host_name *name)
+{
+    pthread_mutex_lock(&host->lock);
+    struct host_name **link = &host->names;
+    while (*link != name)
+        link = &(*link)->next;
+    *link = name->next;
+    pthread_mutex_unlock(&host->lock);
+}
+
+/* `adding` is held. */
 static int add(struct host *host, const struct function_spec *spec, struct ice_why *why)
 {
     struct host_function *f = calloc(1, sizeof(*f));
@@ -292,9 +350,8 @@ int host_add(struct host *host, const struct function_spec *spec, struct ice_why
     if (err)
         return err;
     pthread_mutex_lock(&host->adding);
-    if (find(host, spec->name))
-        err = why_set(why, EEXIST, "there is a function %s already", spec->name);
-    else
+    err = check_name(host, spec->name, why);
+    if (!err)
         err = add(host, &settled, why);
     pthread_mutex_unlock(&host->adding);
     return err;

@@ -33,16 +33,25 @@ struct host_function {
 
 /*
  * Who is told of functions that come and go, on the thread that adds or removes; one at a time. Who
- * watches longest is told of additions last and of removals first: it alone may refuse a removal,
- * before anybody has let go.
+ * watches longest is told of additions last and of removals first. When one refuses either, those
+ * who were told before hear the opposite, and cannot refuse that: so of one that may refuse a
+ * removal all older ones must take every addition.
  */
 struct host_watcher {
     struct host_watcher *next; /* host.c's */
-    /* It is there, and not yet found by name. Not 0: it is taken away again. */
+    /* It is there, and not yet found by name; or stays, as another refused its removal. Not 0: it
+     * is taken away again. */
     int (*added)(struct host_watcher *watcher, struct host_function *function, struct ice_why *why);
-    /* It is no longer found by name: let go of it. -EBUSY of the oldest keeps it. */
+    /* It is no longer found by name: let go of it. -EBUSY keeps it. */
     int (*removing)(struct host_watcher *watcher, struct host_function *function,
                     struct ice_why *why);
+};
+
+/* A name that is no function's while it is taken, and shares their space of names and ids. */
+struct host_name {
+    struct host_name *next; /* host.c's */
+    const char *kind, *name;
+    unsigned id; /* given with it: of no function, never 0, never used twice */
 };
 
 struct host_params {
@@ -68,6 +77,7 @@ struct host {
     pthread_mutex_t adding;     /* held over a whole add or remove */
     pthread_cond_t let_go;
     struct host_function *functions; /* in the order they were added */
+    struct host_name *names;         /* taken */
     struct host_watcher *watchers;
     unsigned last_id;
 };
@@ -94,6 +104,10 @@ int host_add(struct host *host, const struct function_spec *spec, struct ice_why
  * -ENOENT; -EBUSY: what a watcher says. Not by a watcher, nor by one who holds it.
  */
 int host_remove(struct host *host, const char *name, struct ice_why *why);
+
+/* 0, or -EEXIST: a function has it, or it is taken. Not by a watcher. */
+int host_take_name(struct host *host, struct host_name *name, struct ice_why *why);
+void host_give_name(struct host *host, struct host_name *name);
 
 /* Makes stable what was written to the host's media and to images. 0 or the first -errno; all are
  * logged. */

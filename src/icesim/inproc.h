@@ -7,6 +7,7 @@
 #ifndef ICESIM_ICESIM_INPROC_H
 #define ICESIM_ICESIM_INPROC_H
 
+#include "blkcrypto/disk.h"
 #include "device/device.h"
 #include "dialect/channel.h"
 
@@ -15,7 +16,15 @@ struct inproc;
 /* 0 or -errno: features that the function does not accept, no memory. */
 int inproc_open(struct ice_function *function, struct inproc **inproc, struct ice_why *why);
 
-/* Waits for its requests; NULL is allowed. */
+/*
+ * The same with a native disk over the channel, which alone uses it, is told of new engine
+ * generations and acknowledges them. Slots that it programs are claimed by `claimer`
+ * (attachment_set_name).
+ */
+int inproc_open_disk(struct ice_function *function, const char *claimer, struct inproc **inproc,
+                     struct disk **disk, struct ice_why *why);
+
+/* Closes its disk, if it has one, then waits for its requests; NULL is allowed. */
 void inproc_close(struct inproc *inproc);
 
 struct channel *inproc_channel(struct inproc *inproc);

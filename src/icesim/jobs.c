@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Control messages at work. One that may wait for requests in flight runs on a thread of its own,
- * since the requests need the pool to end. The connection's `reading` goes with the message, so
- * nothing further is read before its answer.
+ * since the requests need the pool to end; one that may wait for people, on a thread that ends with
+ * it. The connection's `reading` goes with the message, so nothing further is read before its
+ * answer.
  */
 #include "control.h"
 #include "server_private.h"
@@ -21,12 +22,13 @@ static void answer(struct connection *c, int err, const struct ice_why *why)
 static void run_job(struct connection *c)
 {
     struct ice_why why = {0};
+    const struct control control = {.host = c->host, .views = c->server->views};
     struct reader args = {c->in + c->job_at, c->in + c->job_len};
     c->document = (struct document){0};
     document_array(&c->document, 3);
     document_uint(&c->document, c->job_message);
     document_uint(&c->document, c->job_tag);
-    int err = control_run(c->host, c->job_message, &args, &c->document, &why);
+    int err = control_run(&control, c->job_message, &args, &c->document, &why);
 
     pthread_mutex_lock(&c->lock);
     connection_consume(c, c->job_len);
@@ -60,13 +62,44 @@ static void *job_loop(void *user)
     return NULL;
 }
 
+static void *run_long_job(void *user)
+{
+    struct connection *c = user;
+    struct server *server = c->server;
+    run_job(c);
+    pthread_mutex_lock(&server->job_lock);
+    if (--server->long_jobs == 0)
+        pthread_cond_broadcast(&server->job_there);
+    pthread_mutex_unlock(&server->job_lock);
+    return NULL;
+}
+
+/* False: there is no thread for it. */
+static bool start_long_job(struct connection *c)
+{
+    struct server *server = c->server;
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_mutex_lock(&server->job_lock);
+    bool started = !pthread_create(&thread, &attr, run_long_job, c);
+    server->long_jobs += started;
+    pthread_mutex_unlock(&server->job_lock);
+    pthread_attr_destroy(&attr);
+    return started;
+}
+
 void jobs_add(struct connection *c)
 {
     struct server *server = c->server;
-    if (!control_waits(c->job_message)) {
+    enum control_wait waits = control_waits(c->job_message);
+    if (waits == CONTROL_NO_WAIT) {
         run_job(c);
         return;
     }
+    if (waits == CONTROL_WAITS_USERS && start_long_job(c))
+        return;
     pthread_mutex_lock(&server->job_lock);
     c->next_job = NULL;
     if (server->last_job)
@@ -92,6 +125,8 @@ void jobs_stop(struct server *server)
     pthread_mutex_lock(&server->job_lock);
     server->jobs_end = true;
     pthread_cond_signal(&server->job_there);
+    while (server->long_jobs)
+        pthread_cond_wait(&server->job_there, &server->job_lock);
     pthread_mutex_unlock(&server->job_lock);
     if (server->job_thread_runs)
         pthread_join(server->job_thread, NULL);

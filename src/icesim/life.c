@@ -14,6 +14,7 @@
 #include "runtime.h"
 #include "server.h"
 #include "state.h"
+#include "views.h"
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
@@ -32,6 +33,7 @@ struct life {
     char *mount; /* absolute, NULL: none */
     struct state state;
     struct host host;
+    struct views *views;
     struct fuse_files *files;
     struct fuse_front *front; /* of files, once mounted */
     struct server *server;
@@ -204,7 +206,7 @@ static int start_mount(struct life *life, struct ice_why *why)
     struct ice_why cause = {0};
     if (!life->mount)
         return 0;
-    int err = fuse_files_open(&life->host, &life->files, why);
+    int err = fuse_files_open(&life->host, life->views, &life->files, why);
     if (err)
         return err;
     struct fuse_front *front = fuse_files_front(life->files);
@@ -219,7 +221,8 @@ static int start_mount(struct life *life, struct ice_why *why)
 
 static int start_server(struct life *life, struct ice_why *why)
 {
-    struct server_params params = {.host = &life->host, .dir = life->runtime.dir};
+    struct server_params params = {
+        .host = &life->host, .views = life->views, .dir = life->runtime.dir};
     return server_start(&params, &life->server, why);
 }
 
@@ -248,6 +251,8 @@ static int start(struct life *life, struct ice_why *why)
         err = start_media(life, why);
     if (!err)
         err = start_functions(life, why);
+    if (!err)
+        err = views_open(&life->host, &life->views, why);
     if (!err)
         err = start_mount(life, why);
     if (!err)
@@ -330,9 +335,12 @@ static void stop(struct life *life)
 
 static void end(struct life *life)
 {
+    if (life->views)
+        views_end_waits(life->views);
     if (life->server)
         server_stop(life->server);
     fuse_files_close(life->files);
+    views_close(life->views);
     flush(life);
     if (life->host.store)
         host_close(&life->host);

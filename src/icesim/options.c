@@ -48,7 +48,7 @@ static bool table_new(struct table *t, int words)
     t->state = arg_str0(NULL, "state", "FILE", "keep the device secret there (IMAGE.secret)");
     t->bitlocker_iv = arg_str0(NULL, "bitlocker-iv", "offset|dun", "what BitLocker IVs count");
     t->dir = arg_str0(NULL, "dir", "DIR", "folder of the sockets");
-    t->mount = arg_str0(NULL, "mount", "DIR", "show raw, slot/N and status.json under DIR");
+    t->mount = arg_str0(NULL, "mount", "DIR", "show raw, slot/N, view/NAME, status.json under DIR");
     t->allow_root = arg_lit0(NULL, "allow-root", "let root use the mount too");
     t->run = arg_str0(NULL, "run", "COMMAND", "when ready, run COMMAND; exit with its status");
     t->pidfile = arg_str0(NULL, "pidfile", "FILE", "write the process id to FILE when ready");

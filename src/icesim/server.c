@@ -198,6 +198,7 @@ int server_start(const struct server_params *params, struct server **result, str
     if (!server)
         return why_set(why, ENOMEM, "no memory for the server");
     server->host = params->host;
+    server->views = params->views;
     server->epoll = server->timer = server->stop = -1;
     int err = budget_init(&server->budget, params->buffers ? params->buffers : BUFFERS_MAX);
     if (err) {

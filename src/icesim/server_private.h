@@ -21,6 +21,7 @@ struct listener {
 
 struct server {
     struct host *host;
+    struct views *views;
     int epoll;
     int timer; /* ticks while there are connections, or a listener waits for one */
     int stop;  /* eventfd: the pool ends */
@@ -48,6 +49,7 @@ struct server {
     bool jobs_end;
     pthread_t job_thread;
     bool job_thread_runs;
+    unsigned long_jobs;
 };
 
 /* ---- table.c ---- */

@@ -9,8 +9,9 @@
 
 #include "blk.h"
 
-#define VIRTIO_BLK_F_ICE         22
-#define VIRTIO_BLK_F_ICE_KEY_OPS 56 /* icesim's own */
+#define VIRTIO_BLK_F_ICE             22
+#define VIRTIO_BLK_F_ICE_KEY_OPS     56 /* icesim's own */
+#define VIRTIO_BLK_F_ICE_KEYS_INLINE 57 /* the same */
 
 #define VIRTIO_BLK_T_GET_CRYPTO_CAPABILITIES 28u
 #define VIRTIO_BLK_T_KEY_PROGRAM             29u
@@ -19,6 +20,9 @@
 #define VIRTIO_BLK_T_KEY_GENERATE            36u
 #define VIRTIO_BLK_T_KEY_IMPORT              37u
 #define VIRTIO_BLK_T_KEY_PREPARE             39u
+#define VIRTIO_BLK_T_KEYED_OUT               41u
+#define VIRTIO_BLK_T_KEYED_IN                42u
+#define VIRTIO_BLK_T_KEY_FORGET              43u
 
 /* Behind struct virtio_blk_config when ICE is offered: ice1. */
 struct virtio_blk_crypto_characteristics {
@@ -72,9 +76,9 @@ _Static_assert(sizeof(struct virtio_blk_crypto_cap) == 4, "virtio_blk_crypto_cap
 #define ICE_KEY_TYPE_WRAPPED 2u
 #define ICE_KEY_FIELD        128u
 
-/* Body of KEY_PROGRAM, after header and payload. */
+/* Body of KEY_PROGRAM, KEYED_OUT, KEYED_IN and KEY_FORGET, after header and payload. */
 struct ice_key_program {
-    uint8_t slot;
+    uint8_t slot; /* 0 but in KEY_PROGRAM */
     uint8_t key_type;
     uint16_t key_len;
     uint8_t alg;

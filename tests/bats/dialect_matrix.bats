@@ -89,3 +89,49 @@ for name in crypto:
 END
     stop
 }
+
+@test "keys=inline: bit 57, no slots, and the key comes with each request" {
+    requires icerefcrypt
+    head -c 64 /dev/urandom >key
+    head -c 8192 /dev/urandom >plain
+    icerefcrypt enc aes-256-xts 4096 77 key <plain >want
+    for dialect in ice1 ice2; do
+        start --size 1M --slots 4 --dialect $dialect --function vm0,keys=inline
+        driver <<'END'
+from dialects import *
+key, plain, want = (open(name, "rb").read() for name in ("key", "plain", "want"))
+driver = drive("vm0")
+assert driver.features & 1 << 57 and driver.features & ICE
+assert struct.unpack_from("<H", driver.config(), 96)[0] == 0  # slot_info
+
+def body(key, slot=0):
+    return struct.pack("<BBHBBBB", slot, RAW, len(key), 0, 3, 3, 0) + key.ljust(128, b"\0")
+
+keyed = payload(0, 77, 1) + body(key)
+accepted(driver.send_raw(header(41, 8) + keyed + plain))
+assert accepted(driver.transfer(0, 8, room=8192)) == want
+assert accepted(driver.send_raw(header(42, 8) + keyed, 8192)) == plain
+other = accepted(driver.send_raw(header(42, 8) + payload(0, 77, 1) + body(os.urandom(64)), 8192))
+assert other not in (plain, want)
+accepted(driver.send_raw(header(43) + payload() + body(key)))
+accepted(driver.send_raw(header(43) + payload() + body(key)))
+assert accepted(driver.send_raw(header(42, 8) + keyed, 8192)) == plain
+with Untouched("vm0"):
+    refuses(driver.send_raw(header(41, 8) + payload() + body(key) + plain), IOERR, errno.EINVAL, "activate")
+    refuses(driver.send_raw(header(41, 8) + payload(1, 77, 1) + body(key) + plain), IOERR, errno.EINVAL, "slot 1")
+    refuses(driver.send_raw(header(41, 8) + payload(0, 77, 1) + body(key, 2) + plain), IOERR, errno.EINVAL, "slot 2")
+    refuses(driver.send_raw(header(41, 8) + payload(0, 77, 1) + body(key[:63]) + plain), IOERR, errno.EINVAL)
+    refuses(driver.transfer(1, 8, plain, slot=0), IOERR, errno.EINVAL, "no slots")
+    refuses(driver.program(0, key), IOERR, errno.EINVAL, "no slots")
+    refuses(drive("vm0", VERSION_1 | ICE).send_raw(header(41, 8) + keyed + plain), UNSUPP)
+END
+        stop
+    done
+    start --size 1M --dialect inline --function vm0
+    driver <<'END'
+from dialects import *
+assert not drive("vm0").features >> 56
+END
+    refused 2 'icesim: --function vm0,keys=inline: keys=inline means nothing in dialect inline' \
+        icesim --size 1M --dialect inline --function vm0,keys=inline
+}

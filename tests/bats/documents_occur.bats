@@ -126,7 +126,13 @@ has_keys() { # SECTION COMMAND...
     documented_keys 'function add' | has_keys 'function add' function add vm2,slots=16+8
     documented_keys caps | has_keys caps caps
     documented_keys 'slot list' | has_keys 'slot list' slot list
+    icectl --json view add v --alg aes-256-xts --key-file k0 >added
+    documented_keys 'view add' | has_keys 'view list' view list
+    is "$(icectl --json view list | jq -c '.[0]')" "$(jq -c . added)" 'view add'
     documented_keys stats | has_keys stats stats
+    icectl --json layer add both --map linear vm0 vm1 >added
+    documented_keys 'layer add' | has_keys 'layer list' layer list
+    is "$(icectl --json layer list | jq -c '.[0]')" "$(jq -c . added)" 'layer add'
     documented_keys reset | has_keys reset reset --scope function
     { icectl --json io id; icectl --json io lifetime; } | jq -r 'keys[]' | sort >printed
     documented_keys 'io id' | diff printed -
@@ -156,9 +162,10 @@ has_keys() { # SECTION COMMAND...
     requires jq
     start_mounted --size 1M
     program 0
-    is "$(jq -r 'keys[]' m/status.json | paste -sd ' ')" "info slots"
+    is "$(jq -r 'keys[]' m/status.json | paste -sd ' ')" "info slots views"
     section icesim.1 FILES | grep -qx '\.Li info'
     section icesim.1 FILES | grep -qx '\.Li slots'
     is "$(jq -c .slots m/status.json)" "$(icectl --json slot list | jq -c .)" slots
+    is "$(jq -c .views m/status.json)" "$(icectl --json view list | jq -c .)" views
     is "$(jq -c '.info | keys' m/status.json)" "$(icectl --json info | jq -c keys)" info
 }

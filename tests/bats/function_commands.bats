@@ -19,7 +19,7 @@ names() {
     icectl function add none,slots=0+0,image=own,size=1M,strict
     icectl --json function list >document
     is "$(wc -l <document)" 1 "lines"
-    is "$(jq -c '.[1]' document)" '{"name":"two","dialect":"inline","strict":false,"addressing":"virtual","slots":{"first":8,"count":2},"first_sector":"0x1000","sectors":"0x400","image":null,"read_only":true,"key_types":["raw","wrapped"],"clients":0}'
+    is "$(jq -c '.[1]' document)" '{"name":"two","dialect":"inline","strict":false,"addressing":"virtual","slots":{"first":8,"count":2},"first_sector":"0x1000","sectors":"0x400","image":null,"read_only":true,"keys":"slots","key_types":["raw","wrapped"],"integrity":false,"clients":0}'
     is "$(jq -r '.[2].image' document | xargs basename)" own
     icectl function list >table
     is "$(wc -l <table)" 4 "lines of the table"

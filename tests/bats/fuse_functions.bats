@@ -34,18 +34,18 @@ program_four() {
 
 @test "one function has no folder; several have one each, and the first is the top's too" {
     start_mounted --size 16M --function vm0,slots=0+8,sectors=0+16384
-    is "$(within ls m | tr '\n' ' ')" "raw slot status.json "
+    is "$(within ls m | tr '\n' ' ')" "raw slot status.json view "
     fails_with "No such file or directory" ls m/vm0
     icectl function add vm1,slots=8+8,sectors=16384+16384
-    is "$(within ls m | tr '\n' ' ')" "raw slot status.json vm0 vm1 "
-    is "$(within ls m/vm1 | tr '\n' ' ')" "raw slot status.json "
+    is "$(within ls m | tr '\n' ' ')" "raw slot status.json view vm0 vm1 "
+    is "$(within ls m/vm1 | tr '\n' ' ')" "raw slot status.json view "
     program_of vm0 5
     is "$(within ls m/slot m/vm0/slot m/vm1/slot | tr '\n' ' ')" "m/slot: 5  m/vm0/slot: 5  m/vm1/slot: "
     [ m/slot/5 -ef m/vm0/slot/5 ]
     program_of vm1 9
     is "$(within ls m/vm1/slot)" 9
     icectl function remove vm0
-    is "$(within ls m m/slot | tr '\n' ' ')" "m: raw slot status.json  m/slot: 9 "
+    is "$(within ls m m/slot | tr '\n' ' ')" "m: raw slot status.json view  m/slot: 9 "
     within cat m/status.json | grep -q '"function":"vm1"'
 }
 
@@ -243,7 +243,7 @@ END
     start_mounted --size 64M --slots 64 $(for i in $(seq 0 63); do
         echo "--function f$i,slots=$i+1,sectors=$((i * 2048))+2048"
     done)
-    is "$(within ls m | wc -l)" 67
+    is "$(within ls m | wc -l)" 68
     for i in 0 31 63; do
         program_of f$i $i
         random_file a 65536

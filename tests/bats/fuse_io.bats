@@ -17,10 +17,12 @@ file_program() { # FILE
     within python3 program.py
 }
 
-@test "the tree: raw, slot/N while programmed, status.json" {
+@test "the tree: raw, slot/N while programmed, status.json, view" {
     is "$(within ls m)" "raw
 slot
-status.json"
+status.json
+view"
+    is "$(within ls m/view)" ""
     is "$(within ls m/slot)" 0
     program 7 aes-128-ecb 512
     program 31

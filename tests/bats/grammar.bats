@@ -11,7 +11,12 @@ python() { # PROGRAM [ARGUMENT...]
 }
 
 @test "recorded frames match the grammar, all of it occurs, mutated frames do not match" {
-    start --size 1M --function vm0,slots=0+28
+    if { : <>/dev/fuse; } 2>/dev/null; then
+        start_mounted --size 1M --function vm0,slots=0+28
+        export ICESIM_MOUNT=$T/m
+    else
+        start --size 1M --function vm0,slots=0+28
+    fi
     python "$top_srcdir/tests/bats/grammar.py" "$top_srcdir/man/icesim-protocol.7"
     stop
 }

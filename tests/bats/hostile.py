@@ -239,7 +239,28 @@ def control_frame(rng):
             [KEY_GENERATE, tag, function],
             [rng.choice((KEY_IMPORT, KEY_PREPARE, KEY_DERIVE)), tag, {**function, "key": rng.randbytes(32)}],
         ]
+        + view_frames(rng, tag, {"alg": alg, "data_unit": program["data_unit"], "key": program["key"]})
     )
+
+
+def view_frames(rng, tag, key):
+    name = {"name": rng.choice(("v1", "v2", "V"))}
+    base = {"function": rng.choice(("vm0", "vm0", "both", "vm1"))}
+    more = {"sector": rng.choice(("0x0", "0x8", "0x7", "0xffffffffffffffff", "x")),
+            "count": rng.choice(("0x8", "0x0", "0x100")), "key_type": rng.choice(("raw", "wrapped")),
+            "dun": rng.choice(("0x0", "0x1" + "0" * 16, "0x1" + "0" * 64)),
+            "fallback": rng.choice(("auto", "forbid", "force", "never"))}
+    more = {k: v for k, v in more.items() if rng.random() < 0.4}
+    spec = {"map": rng.choice(("linear", "striped", "striped:4K", "striped:x", "mirror")),
+            "functions": rng.choice(("vm0", "vm0,vm1", "vm0,vm0", "", ",".join(["vm0"] * 17)))}
+    return [
+        [VIEW_ADD, tag, {**base, **name, **key, **more}],
+        [VIEW_LIST, tag, base],
+        [VIEW_REMOVE, tag, {**base, **name, "wait": rng.random() < 0.5}],
+        [LAYER_ADD, tag, {"name": "both", **spec}],
+        [LAYER_LIST, tag, {}],
+        [LAYER_REMOVE, tag, {"name": "both"}],
+    ]
 
 
 # ---- mutations: of the tokens of a valid frame, or of its bytes ----

@@ -67,6 +67,14 @@ alg ".*" is not known
 key_type ".*" is neither raw nor wrapped
 the secure monitor holds vm0 to slots 0..3
 there is no function ".*"
+there is no function or layer ".*"
+fallback ".*" is none of auto, forbid, force
+map ".*" is none of linear, striped, striped:BYTES
+map ".*": ".*" is not a size .*
+a layer has at most 16 functions
+key "(sector|count|dun)": ".*" is not a number
+key "dun": ".*" has more than 256 bits
+a view has at least one data unit, not 0 sectors
 scope ".*" needs key "function"
 scope ".*" is none of device, function, engine
 a request before DRIVER_OK
@@ -74,7 +82,7 @@ queue \\d+ is outside 0..\\d+
 no room for the status byte
 """.strip().splitlines()
 # Control messages that say what functions, engine and keys say, too.
-WORK = range(FUNCTION_ADD, KEY_DERIVE + 1)
+WORK = range(FUNCTION_ADD, LAYER_REMOVE + 1)
 FORBIDDEN = "user \\d+ may not control this icesim"  # seen by another user only
 
 
@@ -189,6 +197,7 @@ class Storm:
             self.throw(b"".join(map(encode, steps)), features=None)
         program = {"function": "vm0", "slot": 1, "alg": "aes-256-xts", "data_unit": 512, "key_type": "raw",
                    "key": bytes(range(64))}
+        view = {"function": "vm0", "name": "v", "alg": "aes-256-xts", "data_unit": 512, "key": bytes(range(64))}
         for rest in (
             [FUNCTION_LIST, 1], [FUNCTION_LIST, 1, {}, 0], [FUNCTION_LIST, 1, {"a": "b"}],
             [STATS, 1, {"function": "f" * 33}], [STATS, 1, {}], [STATS, 1, {"function": "vm9"}],
@@ -197,6 +206,10 @@ class Storm:
             [SLOT_EVICT, 1, {"function": "vm0", "slot": 1 << 32}], [SLOT_EVICT, 1, {"function": "vm0", "slot": 4}],
             [KEY_DERIVE, 1, {"function": "vm0", "key": bytes(129)}],
             [SLOT_PROGRAM, 1, {**program, "alg": "x"}], [SLOT_PROGRAM, 1, {**program, "key_type": "x"}],
+            *([VIEW_ADD, 1, {**view, **wrong}] for wrong in (
+                {"fallback": "x"}, {"sector": "x"}, {"dun": "0x1" + "0" * 64}, {"count": "0x0"})),
+            *([LAYER_ADD, 1, {"name": "l", "map": "linear", "functions": "vm9", **wrong}] for wrong in (
+                {"map": "x"}, {"map": "striped:x"}, {"functions": "," * 16})),
         ):
             self.throw(encode(rest), control=True)
         self.throw(b"\x83\x18\x23\x01\xa1\x62\xff\xff\x60", control=True)

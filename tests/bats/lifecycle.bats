@@ -234,7 +234,8 @@ $folder
 from standard input
 raw
 slot
-status.json"
+status.json
+view"
     is "$(cat fds)" 0 "descriptors of icesim that the command has"
     grep -q '^SigBlk:\s*0*$' signals
     grep -qE '^SigIgn:\s*[0-9a-f]{8}[08]0000000$' signals # but for two that libc keeps to itself

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Requests of a driver who negotiated any of the features of any dialect: header, payload, body, in
- * any segments, over 1 MiB of RAM and 4 slots. What the device must not do: answer twice or not at
- * all, write where it did not say so, give data with an error.
+ * any segments, over 1 MiB of RAM and 4 slots, or with keys that come along. What the device must
+ * not do: answer twice or not at all, write where it did not say so, give data with an error.
  */
 #include "device/device.h"
 #include "cipher/cipher.h"
@@ -27,19 +27,23 @@ static struct store *store;
 #define VIRTUAL   4u
 #define READ_ONLY 8u
 #define WRAP      16u
-#define VARIANTS  32u
+#define INLINE    32u
+#define VARIANTS  64u
 static struct ice_function *functions[DIALECTS * VARIANTS];
 
 static struct ice_function *choose_function(unsigned number)
 {
     unsigned variant = number / DIALECTS % VARIANTS;
     struct ice_function **function = &functions[number % (DIALECTS * VARIANTS)];
+    const struct dialect *dialect = dialect_at(number % DIALECTS);
+    bool keys_inline = variant & INLINE && dialect->keys_inline && !(variant & STRICT);
     const struct function_params params = {
         .name = "vm0",
-        .dialect = dialect_at(number % DIALECTS),
+        .dialect = dialect,
         .engine = engine,
         .first_slot = 1,
-        .slots = SLOTS - 1,
+        .slots = keys_inline ? 0 : SLOTS - 1,
+        .keys_inline = keys_inline,
         .store = store,
         .first_sector = 8,
         .sectors = SIZE / 512 - 16,

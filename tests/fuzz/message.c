@@ -8,8 +8,10 @@
 #include "icesim/connection.h"
 #include "icesim/control.h"
 #include "icesim/server_private.h"
+#include "icesim/views.h"
 
 static struct host host;
+static struct control control = {.host = &host};
 static struct server server = {.limit = CONNECTIONS_MAX, .budget.limit = BUFFERS_MAX};
 
 static void start(void)
@@ -21,13 +23,15 @@ static void start(void)
     server.host = &host;
 }
 
-/* vm0 with everything, and no other. */
+/* vm0 with everything, and no other; no view, no layer. */
 static struct ice_function *only_vm0(void)
 {
     struct function_spec spec;
     struct ice_why why;
+    views_close(control.views);
     while (host.functions)
         HOLDS(!host_remove(&host, function_name(host.functions->function), &why));
+    HOLDS(!views_open(&host, &control.views, &why));
     HOLDS(!function_spec_parse("vm0", &spec, &why) && !host_add(&host, &spec, &why));
     return host.functions->function;
 }
@@ -62,7 +66,7 @@ static void run_job(struct connection *c, const struct frame_view *view)
     document_array(&document, 3);
     document_uint(&document, c->job_message);
     document_uint(&document, c->job_tag);
-    if (control_run(&host, c->job_message, &args, &document, &why) == 0)
+    if (control_run(&control, c->job_message, &args, &document, &why) == 0)
         check_reply(document.bytes, document.len, view);
     else
         HOLDS(why.err && why.text[0]);

@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from hostile import *
 
 folder, rng = sys.argv[1], random.Random(1)
+inline_keys = [rng.randbytes(64) for _ in range(3)]
 
 
 def write(target, number, data):
@@ -41,23 +42,27 @@ def ice_payload(kind):
     """The same of ice1 and ice2; None: as hostile.py has it."""
     if kind is None:
         return (0, *payload(rng, True))
-    readable = struct.pack("<IIQ", kind, 0, rng.randrange(1024) if kind < 2 else 0)
-    readable += struct.pack("<BBHIQ", rng.randrange(4), kind < 2, 0, 0, rng.getrandbits(40))
+    readable = struct.pack("<IIQ", kind, 0, rng.randrange(1024) if kind in (0, 1, 41, 42) else 0)
+    keyed = kind in (41, 42, 43)
+    slot, activate = 0 if keyed else rng.randrange(4), kind < 2 or kind in (41, 42)
+    readable += struct.pack("<BBHIQ", slot, activate, 0, 0, rng.getrandbits(40))
     if kind == 1:
         readable += rng.randbytes(512)
-    elif kind == 29:
-        readable += struct.pack("<BBHBBBB", rng.randrange(1, 4), 1, 64, 0, 0, 3, 0)
-        readable += rng.randbytes(64).ljust(128, b"\0")
+    elif kind in (29, 41, 42, 43):
+        readable += struct.pack("<BBHBBBB", rng.randrange(1, 4) if kind == 29 else 0, 1, 64, 0, 0, 3, 0)
+        readable += (rng.randbytes(64) if kind == 29 else rng.choice(inline_keys)).ljust(128, b"\0")
+        if kind == 41:
+            readable += rng.randbytes(512)
     elif kind in (33, 37, 39):
         readable += struct.pack("<I", 32) + rng.randbytes(32).ljust(128, b"\0")
-    room = {0: 512, 33: 32, 36: 132, 37: 132, 39: 132}.get(kind, 0)
+    room = {0: 512, 42: 512, 33: 32, 36: 132, 37: 132, 39: 132}.get(kind, 0)
     return 0, room + 1, readable
 
 
 def device_seed():
     """Function, feature mask, then requests: sizes, readable bytes, writable bytes, queue, cuts, the
     bytes. The first two program slots."""
-    function = rng.choice((0, 1, 2, 2, rng.randrange(96)))
+    function = rng.choice((0, 1, 2, 2, 96, 97, rng.randrange(192)))
     data = bytes([function]) + struct.pack("<I", rng.choice((0xFFFFFFFF, 0xFFFFFFFF, rng.getrandbits(32))))
     for number in range(rng.randrange(3, 8)):
         if function % 3 == 2:
@@ -65,7 +70,10 @@ def device_seed():
             queue, room, readable = inline_payload(30 if number < 2 else rng.choice(kinds))
         else:
             kinds = (None, None, None, 0, 0, 1, 1, 33, 36, 37, 39)
-            queue, room, readable = ice_payload(29 if number < 2 else rng.choice(kinds))
+            first = 29
+            if function in (96, 97):
+                kinds, first = (None, 0, 1, 41, 41, 42, 42, 43, 37, 39), 41
+            queue, room, readable = ice_payload(first if number < 2 else rng.choice(kinds))
         readable = readable[:255] if len(readable) <= 255 else readable[: 56 + 512]
         extra = len(readable) > 255
         data += bytes([extra | 2, len(readable) - 512 * extra]) + struct.pack("<H", room % 16386)

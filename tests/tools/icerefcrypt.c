@@ -28,6 +28,21 @@ static unsigned long long number(const char *text)
     return value;
 }
 
+/* Up to 128 bits, in hexadecimal; or decimal, up to 64. */
+static ref_dun wide_number(const char *text)
+{
+    size_t len = strlen(text), high = len > 18 ? len - 16 : 0; /* 0x, then 16 digits */
+    char top[19] = "";
+
+    if (!high)
+        return number(text);
+    if (strncmp(text, "0x", 2) || high >= sizeof(top) ||
+        strspn(text + 2, "0123456789abcdef") != len - 2)
+        die("not a number:", text);
+    memcpy(top, text, high);
+    return (ref_dun)number(top) << 64 | strtoull(text + high, NULL, 16);
+}
+
 static void read_key(const char *path, unsigned char *key, size_t size)
 {
     FILE *file = fopen(path, "rb");
@@ -48,7 +63,7 @@ int main(int argc, char **argv)
     size_t unit = (size_t)number(argv[3]);
     if (unit < 16 || unit > 1 << 20 || unit % 16)
         die("impossible data unit", argv[3]);
-    ref_dun dun = number(argv[4]);
+    ref_dun dun = wide_number(argv[4]);
     unsigned char key[KEY_BYTES_MAX];
     read_key(argv[5], key, algorithm->key_bytes);
 

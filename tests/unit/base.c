@@ -97,6 +97,26 @@ static void test_duns(void)
     }
 }
 
+static void test_dun_texts(void)
+{
+    static const struct {
+        struct dun dun;
+        const char *text;
+    } rows[] = {
+        {{{0}}, "0x0"},
+        {{{0xabc}}, "0xabc"},
+        {{{0, 1}}, "0x10000000000000000"},
+        {{{3, 0, 0x1f}}, "0x1f00000000000000000000000000000003"},
+        {{{UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX}},
+         "0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        char text[DUN_TEXT];
+        dun_text(&rows[i].dun, text);
+        is_str(text, rows[i].text, "text of a DUN");
+    }
+}
+
 static void test_sizes(void)
 {
     static const struct {
@@ -374,6 +394,7 @@ int main(void)
 {
     test_numbers();
     test_duns();
+    test_dun_texts();
     test_sizes();
     test_names();
     test_why();

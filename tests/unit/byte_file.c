@@ -19,7 +19,7 @@ static uint8_t model[SECTORS * SECTOR_SIZE + 1], data[SECTORS * SECTOR_SIZE + 1]
 /* Often on a boundary of a unit or next to one. */
 static uint64_t some_place(const struct byte_file *file, unsigned *seed)
 {
-    uint64_t at = (uint64_t)rand_r(seed) % file->size, unit = file->context.data_unit;
+    uint64_t at = (uint64_t)rand_r(seed) % file->size, unit = byte_file_unit(file);
 
     if (rand_r(seed) % 2)
         at -= at % unit;
@@ -30,7 +30,7 @@ static uint64_t some_place(const struct byte_file *file, unsigned *seed)
 
 static size_t some_length(const struct byte_file *file, unsigned *seed)
 {
-    size_t unit = file->context.data_unit;
+    size_t unit = byte_file_unit(file);
 
     switch (rand_r(seed) % 4) {
     case 0:
@@ -84,6 +84,9 @@ static void test_units(void)
             is_int((intmax_t)file.size, SECTORS * SECTOR_SIZE / units[u] * units[u], "size");
             snprintf(name, sizeof(name), "%s, %u", names[a], units[u]);
             compare_with_array(name, &file);
+            file = bench_keyed(names[a], units[u], units[u]);
+            snprintf(name, sizeof(name), "a key of %s, %u", names[a], units[u]);
+            compare_with_array(name, &file);
         }
 }
 
@@ -117,6 +120,43 @@ static void test_against_device(void)
     is_int(rig_run(a, &command, NULL, 0, unit, sizeof(unit)).status, 0, "unit 3 at DUN 3");
     is_mem(unit, data + 1000 + 4096, 4096 - 1000, "is the tail of the write");
     attachment_close(a);
+}
+
+/* Through a key on a disk as through the slot that has it. */
+static void test_keyed(void)
+{
+    struct byte_file slot = bench_programmed("aes-256-xts", 4096);
+    struct byte_file keyed = bench_keyed("aes-256-xts", 4096, 5 * 4096);
+    struct ice_why why = {0};
+    unsigned seed = 9, flushes = gate_count(bench.gate, GATE_FLUSH);
+
+    fill(data, 20000, &seed);
+    is_int(byte_file_write(&keyed, 1234, data, 20000, &why), 20000, "written by the key");
+    ok(reads_as(&slot, 5 * 4096 + 1234, data, 20000), "read through the slot");
+    fill(data, 100, &seed);
+    is_int(byte_file_write(&slot, 5 * 4096 + 9000, data, 100, &why), 100, "and the reverse");
+    ok(reads_as(&keyed, 9000, data, 100), "is right");
+    is_int(byte_file_sync(&keyed, &why), 0, "sync");
+    is_int(gate_count(bench.gate, GATE_FLUSH), (intmax_t)flushes + 1, "is a flush");
+    bench_evict(0);
+    is_int(byte_file_sync(&keyed, &why), 0, "it does not hang on the slot");
+    keyed.keyed.dun = dun_from_u64(UINT32_MAX);
+    is_int(byte_file_write(&keyed, 4096, data, 100, &why), -EINVAL, "a DUN past the key's");
+    is_str(why.text, "the first DUN does not fit the key's 32 bits", "its cause");
+    is_int(byte_file_write(&keyed, keyed.size, data, 1, &why), -ENOSPC, "past the end");
+}
+
+/* The disk without a key: by logical blocks, whatever the sector. */
+static void test_plain_disk(void)
+{
+    struct byte_file plain = bench_keyed("aes-256-xts", 4096, 0), raw = bench_raw();
+    unsigned seed = 11;
+
+    plain.keyed.key = NULL;
+    plain.keyed.data_unit = SECTOR_SIZE;
+    fill(data, 10000, &seed);
+    is_int(byte_file_write(&plain, 3333, data, 10000, NULL), 10000, "written as it is");
+    ok(reads_as(&raw, 3333, data, 10000), "is what raw has");
 }
 
 /* ---- dead files ---- */
@@ -201,6 +241,8 @@ int main(void)
     test_units();
     test_end();
     test_against_device();
+    test_keyed();
+    test_plain_disk();
     test_dead();
     test_failures();
     test_zero();

@@ -171,11 +171,11 @@ static void *write_own(void *arg)
     return NULL;
 }
 
-/* Two threads in a region of slot 0, two in one of raw beside it, in one stripe. */
-static void test_lost_updates(const char *algorithm)
+/* Two threads in a region of a key's file, two in one of raw beside it, in one stripe. */
+static void test_lost_updates(const char *name, struct byte_file slot)
 {
     static uint8_t maps[2][REGION], want[2][REGION];
-    struct byte_file slot = bench_programmed(algorithm, 4096), raw = bench_raw();
+    struct byte_file raw = bench_raw();
     struct owner owners[THREADS];
     pthread_t threads[THREADS];
     unsigned seed = 99, failed = 0;
@@ -198,9 +198,9 @@ static void test_lost_updates(const char *algorithm)
         pthread_join(threads[i], NULL);
         failed += owners[i].failed;
     }
-    is_int(failed, 0, "%s: all writes are whole", algorithm);
-    ok(reads_as(&slot, 0, want[0], REGION), "%s: no update is lost in slot 0", algorithm);
-    ok(reads_as(&raw, REGION, want[1], REGION), "%s: nor in raw beside it", algorithm);
+    is_int(failed, 0, "%s: all writes are whole", name);
+    ok(reads_as(&slot, 0, want[0], REGION), "%s: no update is lost", name);
+    ok(reads_as(&raw, REGION, want[1], REGION), "%s: nor in raw beside it", name);
 }
 
 static _Atomic bool enough;
@@ -325,8 +325,9 @@ int main(void)
     bench_open(4, SECTORS);
     test_one_unit();
     test_overlap();
-    test_lost_updates("aes-256-xts");
-    test_lost_updates("aes-128-cbc-essiv");
+    test_lost_updates("aes-256-xts", bench_programmed("aes-256-xts", 4096));
+    test_lost_updates("aes-128-cbc-essiv", bench_programmed("aes-128-cbc-essiv", 4096));
+    test_lost_updates("a key on a disk", bench_keyed("aes-256-xts", 4096, 0));
     test_readers();
     test_busy();
     test_between();

@@ -1,130 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The control plane without a socket: arguments, lists, the secure monitor, wrapped keys. */
-#include "icesim/control.h"
 #include "base/bytes.h"
-#include "base/json.h"
 #include "base/secret.h"
 #include "cipher/cipher.h"
 #include "cipher/wrap.h"
-#include "tap.h"
+#include "control_bench.h"
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-static struct host host;
-static uint8_t *key; /* 64 bytes of secret memory, 0 to 63 */
-
-/* ---- messages ---- */
-
-struct pair {
-    const char *key, *text;
-    const uint8_t *bytes;
-    size_t len;
-    uint64_t number;
-};
-
-#define TEXT(k, t)     ((struct pair){.key = (k), .text = (t)})
-#define NUMBER(k, n)   ((struct pair){.key = (k), .number = (n)})
-#define BYTES(k, b, l) ((struct pair){.key = (k), .bytes = (b), .len = (l)})
-
-static struct ice_why why;
-
-static void write_pair(struct writer *writer, const struct pair *pair)
-{
-    write_text(writer, pair->key);
-    if (pair->text)
-        write_text(writer, pair->text);
-    else if (pair->bytes)
-        write_bytes(writer, pair->bytes, pair->len);
-    else
-        write_uint(writer, pair->number);
-}
-
-/* The answer is the caller's to free. */
-static int run(enum message message, const struct pair *pairs, size_t n, struct document *answer)
-{
-    static uint8_t map[FRAME_INLINE_MAX];
-    struct writer writer = {.next = map, .end = map + sizeof(map)};
-    write_map(&writer, n);
-    for (size_t i = 0; i < n; i++)
-        write_pair(&writer, &pairs[i]);
-    struct reader args = {map, writer.next};
-    *answer = (struct document){0};
-    why = (struct ice_why){.text = ""};
-    return control_run(&host, message, &args, answer, &why);
-}
-
-#define RUN(message, answer, ...)                                                                  \
-    run(message, (const struct pair[]){__VA_ARGS__},                                               \
-        sizeof((const struct pair[]){__VA_ARGS__}) / sizeof(struct pair), answer)
-
-/* Runs a message that answers with no byte string; its JSON, or the reason. */
-static const char *said(int err, struct document *answer)
-{
-    static char *text;
-    free(text);
-    if (err) {
-        document_free(answer);
-        text = strdup(why.text);
-        return text;
-    }
-    struct reader reader = {answer->bytes, answer->bytes + answer->len};
-    struct json *json = json_new();
-    json_from_cbor(json, NULL, &reader);
-    text = json_finish(json);
-    document_free(answer);
-    return text;
-}
-
-#define SAYS(want, name, message, ...)                                                             \
-    do {                                                                                           \
-        struct document answer_;                                                                   \
-        int err_ = RUN(message, &answer_, __VA_ARGS__);                                            \
-        is_str(said(err_, &answer_), want, name);                                                  \
-    } while (0)
-
-#define REFUSES(number, want, name, message, ...)                                                  \
-    do {                                                                                           \
-        struct document answer_;                                                                   \
-        is_int(RUN(message, &answer_, __VA_ARGS__), -(number), name);                              \
-        is_str(said(-1, &answer_), want, "which says why");                                        \
-    } while (0)
-
-static const struct pair vm1 = {.key = "function", .text = "vm1"};
-static const struct pair vm2 = {.key = "function", .text = "vm2"};
-static const struct pair vm3 = {.key = "function", .text = "vm3"};
-static const struct pair vm4 = {.key = "function", .text = "vm4"};
-
-/* ---- the bench ---- */
-
-static void add(const char *text)
-{
-    struct function_spec spec;
-    int err = function_spec_parse(text, &spec, &why);
-    if (!err)
-        err = host_add(&host, &spec, &why);
-    if (err) {
-        printf("Bail out! %s: %s\n", text, why.text);
-        exit(1);
-    }
-}
-
-static void open_host(bool unsafe_monitor)
-{
-    struct host_params params = {
-        .slots = 32, .dialect = &dialect_ice2, .unsafe_monitor = unsafe_monitor, .boot = 1};
-    uint8_t *secret = secret_alloc(ENGINE_SECRET_BYTES);
-    params.secret = secret;
-    if (store_open_ram(1 << 20, &params.store, &why) || host_open(&host, &params, &why)) {
-        printf("Bail out! %s\n", why.text);
-        exit(1);
-    }
-    add("vm1,slots=0+8,sectors=0+1024");
-    add("vm2,slots=8+8,sectors=1024+512,addr=virtual,strict,ro,key-types=raw");
-    add("vm3,slots=16+2,sectors=1536+256,dialect=inline,key-types=wrapped");
-    add("vm4,slots=0+0,sectors=1792+256");
-    secret_free(secret);
-}
 
 /* ---- arguments ---- */
 
@@ -157,8 +39,12 @@ static void test_arguments(void)
             MESSAGE_STATS, TEXT("function", "vm\n1"));
     REFUSES(EINVAL, "a key has a control character", "one in a key", MESSAGE_STATS,
             TEXT("fun\033ction", "vm1"));
-    REFUSES(ENOENT, "there is no function \"vm9\"", "a function that is not there", MESSAGE_STATS,
+    REFUSES(ENOENT, "there is no function \"vm9\"", "a function that is not there",
+            MESSAGE_SLOT_LIST, TEXT("function", "vm9"));
+    REFUSES(ENOENT, "there is no function or layer \"vm9\"", "nor a layer", MESSAGE_STATS,
             TEXT("function", "vm9"));
+    REFUSES(EPROTO, "an unsigned integer where a boolean was expected", "a number for a boolean",
+            MESSAGE_VIEW_REMOVE, vm1, TEXT("name", "v"), NUMBER("wait", 1));
 }
 
 /* ---- lists ---- */
@@ -170,21 +56,26 @@ static void test_functions(void)
     is_str(said(err, &answer),
            "[{\"name\":\"vm1\",\"dialect\":\"ice2\",\"strict\":false,\"addressing\":\"physical\","
            "\"slots\":{\"first\":0,\"count\":8},\"first_sector\":\"0x0\",\"sectors\":\"0x400\","
-           "\"image\":null,\"read_only\":false,\"key_types\":[\"raw\",\"wrapped\"],\"clients\":0},"
+           "\"image\":null,\"read_only\":false,\"keys\":\"slots\",\"key_types\":[\"raw\","
+           "\"wrapped\"],\"integrity\":false,\"clients\":0},"
            "{\"name\":\"vm2\",\"dialect\":\"ice2\",\"strict\":true,\"addressing\":\"virtual\","
            "\"slots\":{\"first\":8,\"count\":8},\"first_sector\":\"0x400\",\"sectors\":\"0x200\","
-           "\"image\":null,\"read_only\":true,\"key_types\":[\"raw\"],\"clients\":0},"
+           "\"image\":null,\"read_only\":true,\"keys\":\"slots\",\"key_types\":[\"raw\"],"
+           "\"integrity\":false,\"clients\":0},"
            "{\"name\":\"vm3\",\"dialect\":\"inline\",\"strict\":false,\"addressing\":\"virtual\","
            "\"slots\":{\"first\":16,\"count\":2},\"first_sector\":\"0x600\",\"sectors\":\"0x100\","
-           "\"image\":null,\"read_only\":false,\"key_types\":[\"wrapped\"],\"clients\":0},"
+           "\"image\":null,\"read_only\":false,\"keys\":\"slots\",\"key_types\":[\"wrapped\"],"
+           "\"integrity\":false,\"clients\":0},"
            "{\"name\":\"vm4\",\"dialect\":\"ice2\",\"strict\":false,\"addressing\":\"physical\","
            "\"slots\":{\"first\":0,\"count\":0},\"first_sector\":\"0x700\",\"sectors\":\"0x100\","
-           "\"image\":null,\"read_only\":false,\"key_types\":[\"raw\",\"wrapped\"],\"clients\":0}]",
+           "\"image\":null,\"read_only\":false,\"keys\":\"slots\",\"key_types\":[\"raw\","
+           "\"wrapped\"],\"integrity\":false,\"clients\":0}]",
            "function list");
     SAYS("{\"name\":\"late\",\"dialect\":\"ice2\",\"strict\":false,\"addressing\":\"physical\","
          "\"slots\":{\"first\":24,\"count\":2},\"first_sector\":\"0x0\",\"sectors\":\"0x800\","
-         "\"image\":\"control-test.img\",\"read_only\":false,\"key_types\":[\"raw\",\"wrapped\"],"
-         "\"clients\":0}",
+         "\"image\":\"control-test.img\",\"read_only\":false,\"keys\":\"slots\",\"key_types\":["
+         "\"raw\",\"wrapped\"],"
+         "\"integrity\":false,\"clients\":0}",
          "function add answers its entry", MESSAGE_FUNCTION_ADD,
          TEXT("function", "late,slots=24+2,image=control-test.img,size=1M"));
     unlink("control-test.img");
@@ -218,7 +109,7 @@ static void refuses_program(int err, int number, const char *want)
 static bool is_programmed(unsigned slot)
 {
     struct slot_info info;
-    engine_slot_info(host.engine, slot, &info);
+    engine_slot_info(control.host->engine, slot, &info);
     return info.programmed;
 }
 
@@ -349,7 +240,7 @@ static void test_wrapped_keys(void)
     int err = PROGRAM(&answer, vm1, 5, "aes-256-xts", 4096, "wrapped", ephemeral, n);
     document_free(&answer);
     struct slot_info info;
-    engine_slot_info(host.engine, 5, &info);
+    engine_slot_info(control.host->engine, 5, &info);
     ok(!err && info.programmed && info.wrapped, "a slot is programmed with it: %s", why.text);
     err = RUN(MESSAGE_SLOT_LIST, &answer, vm1);
     ok(strstr(said(err, &answer), "\"key_type\":\"wrapped\""), "which slot list says");
@@ -386,13 +277,6 @@ static void test_stats(void)
 
 int main(void)
 {
-    if (cipher_init(&why)) {
-        printf("Bail out! %s\n", why.text);
-        return 1;
-    }
-    key = secret_alloc(64);
-    for (unsigned i = 0; i < 64; i++)
-        key[i] = (uint8_t)i;
     open_host(false);
     test_arguments();
     test_functions();
@@ -401,10 +285,9 @@ int main(void)
     test_windows();
     test_wrapped_keys();
     test_stats();
-    host_close(&host);
+    close_host();
     open_host(true);
     test_no_windows();
-    host_close(&host);
-    secret_free(key);
+    close_host();
     return tap_done();
 }

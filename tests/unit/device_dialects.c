@@ -215,7 +215,7 @@ static void test_strict(const struct dialect *dialect)
     ok(answer.status == VIRTIO_BLK_S_UNSUPP && answer.why.err == EOPNOTSUPP,
        "%s: no key command in band", dialect->name);
     bytes[0] = 1;
-    is_int(function_program(rig.function, FIRST, &key, 0, NULL, NULL), 0,
+    is_int(function_program(rig.function, FIRST, &key, NULL, NULL, NULL), 0,
            "%s: the owner programs out of band", dialect->name);
     is_int(rig_run(a, &read, NULL, 0, data, UNIT).status, 0, "%s: tagged I/O", dialect->name);
     attachment_set_status(a, 0, NULL);

@@ -97,6 +97,7 @@ static void read_command(const char *line, struct command *command, uint8_t key[
     *command = (struct command){
         .sector = number(line, "sector"),
         .tagged = number(line, "tagged"),
+        .keyed = number(line, "keyed"),
         .slot = (uint32_t)number(line, "slot"),
         .key = {.type = (unsigned)number(line, "key_type"),
                 .alg = algorithm ? algorithm->alg : 0,
@@ -121,8 +122,9 @@ static bool same_command(const struct command *a, const struct command *b)
     const struct command_key *x = &a->key, *y = &b->key;
 
     return a->kind == b->kind && a->sector == b->sector && a->tagged == b->tagged &&
-           a->slot == b->slot && !memcmp(&a->dun, &b->dun, sizeof(a->dun)) && x->type == y->type &&
-           x->alg == y->alg && x->key_size == y->key_size && x->data_unit == y->data_unit &&
+           a->keyed == b->keyed && a->slot == b->slot &&
+           !memcmp(&a->dun, &b->dun, sizeof(a->dun)) && x->type == y->type && x->alg == y->alg &&
+           x->key_size == y->key_size && x->data_unit == y->data_unit &&
            x->dun_bytes == y->dun_bytes && x->len == y->len &&
            (!x->len || !memcmp(x->bytes, y->bytes, x->len));
 }

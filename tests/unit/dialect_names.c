@@ -16,6 +16,7 @@
 #define PLAIN      VIRTIO_FEATURE(VIRTIO_F_VERSION_1)
 #define ICE        (PLAIN | BIT(ICE) | BIT(LIFETIME) | BIT(DISCARD))
 #define KEY_OPS    (ICE | BIT(ICE_KEY_OPS))
+#define KEYED      (ICE | BIT(ICE_KEYS_INLINE))
 #define ENCRYPTION (PLAIN | BIT(CTRL_VQ) | BIT(INLINE_ENCRYPTION))
 
 static const struct dialect *const ice1 = &dialect_ice1, *const ice2 = &dialect_ice2,
@@ -58,6 +59,16 @@ static void test_can_send(void)
            "the ICE drafts have no such request");
     cannot(in_line, ENCRYPTION, (struct command){.kind = COMMAND_UNKNOWN},
            "the inline draft has no such request");
+    key.kind = COMMAND_WRITE;
+    key.tagged = key.keyed = true;
+    ok(!ice1->can_send(KEYED, &key, NULL), "a key along with a write can be sent");
+    cannot(ice2, KEY_OPS, key,
+           "VIRTIO_BLK_F_ICE_KEYS_INLINE is not negotiated: no request takes a key along");
+    cannot(in_line, ENCRYPTION, key, "the inline draft has no such request");
+    key.kind = COMMAND_FLUSH;
+    cannot(ice2, KEYED, key, "the ICE drafts have no such request");
+    key.kind = COMMAND_KEY_PROGRAM;
+    key.tagged = key.keyed = false;
     key.key.key_size = KEY_SIZE_128;
     cannot(in_line, ENCRYPTION, key, "the inline draft has a number for aes-256-xts alone");
     key.key.key_size = KEY_SIZE_256;
@@ -180,6 +191,8 @@ static void test_lists(void)
     is_str(feature_name(in_line, 23), "VIRTIO_BLK_F_INLINE_ENCRYPTION", "bit 23 of inline");
     is_str(feature_name(ice2, 23), NULL, "bit 23 of ice2");
     is_str(feature_name(ice2, 56), "VIRTIO_BLK_F_ICE_KEY_OPS", "bit 56 of ice2");
+    is_str(feature_name(ice2, 57), "VIRTIO_BLK_F_ICE_KEYS_INLINE", "bit 57");
+    is_str(command_name(COMMAND_KEY_FORGET), "key_forget", "its command");
     is_str(feature_name(in_line, 56), NULL, "bit 56 of inline");
 }
 

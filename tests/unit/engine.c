@@ -2,6 +2,7 @@
 /* Keyslots: atomic programming, references, contexts, resets, under threads. */
 #include "engine/engine.h"
 #include "base/bytes.h"
+#include "cipher/pool.h"
 #include "tap.h"
 #include <errno.h>
 #include <pthread.h>
@@ -23,7 +24,7 @@ static int program(unsigned slot, uint8_t first, uint64_t owner, uint64_t *count
 
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)(first + i);
-    r = engine_program(engine, slot, &key, owner, &now, NULL);
+    r = engine_program(engine, slot, &key, &(struct slot_owner){.id = owner}, &now, NULL);
     if (count)
         *count = now.program_count;
     return r;
@@ -51,18 +52,18 @@ static void test_counts(void)
     ok(key.data_unit == 512 && key.program_count == second && key.iv_bits == 128,
        "with the slot's data unit, count and width of IV");
     is_int(program(0, 3, 0, NULL), -EBUSY, "no program with a reference out");
-    is_int(engine_evict(engine, 0, NULL, NULL), -EBUSY, "no evict");
+    is_int(engine_evict(engine, 0, NULL, NULL, NULL), -EBUSY, "no evict");
     engine_slot_info(engine, 0, &info);
     ok(info.in_flight == 1 && info.program_count == second, "and nothing has changed");
     engine_put(engine, 0);
-    is_int(engine_evict(engine, 0, NULL, NULL), 0, "idle, it is evicted");
+    is_int(engine_evict(engine, 0, NULL, NULL, NULL), 0, "idle, it is evicted");
     engine_slot_info(engine, 0, &info);
     ok(!info.programmed && !info.algorithm &&
            !memcmp(info.fingerprint, (uint8_t[FINGERPRINT_BYTES]){0}, FINGERPRINT_BYTES),
        "nothing is told of the old key");
     program(0, 1, 0, &count);
     is_int((intmax_t)(count - second), 1, "the count goes on after an eviction");
-    engine_evict(engine, 0, NULL, NULL);
+    engine_evict(engine, 0, NULL, NULL, NULL);
 }
 
 static void test_owners(void)
@@ -74,6 +75,40 @@ static void test_owners(void)
     ok(!programmed(1) && programmed(2) && programmed(3), "clear: this owner's, in the window");
     engine_clear(engine, 0, SLOTS, ENGINE_ANY_OWNER);
     ok(!programmed(2) && !programmed(3), "clear: everybody's");
+}
+
+/* What slots keep their contexts in. */
+static void test_pool(void)
+{
+    struct cipher_params params = {algorithm_by_name("aes-256-xts"), 512, false};
+    struct cipher_pool pool, other, empty = {0};
+    struct cipher *borrowed[CIPHER_POOL_MAX];
+    uint8_t key[64] = {0};
+    unsigned count;
+
+    is_int(cipher_pool_open(&pool, &params, key, NULL), -EINVAL, "a weak key opens no pool");
+    ok(!pool.count && !pool.contexts[0] && !pool.free, "and leaves it empty");
+    cipher_pool_close(&pool);
+    key[0] = 1;
+    is_int(cipher_pool_open(&pool, &params, key, NULL), 0, "another does");
+    count = pool.count;
+    ok(count >= 1 && count <= CIPHER_POOL_MAX, "%u contexts", count);
+    for (unsigned i = 0; i < count; i++) {
+        borrowed[i] = cipher_pool_borrow(&pool);
+        for (unsigned k = 0; k < i; k++)
+            if (borrowed[k] == borrowed[i])
+                ok(false, "a context is borrowed twice");
+    }
+    ok(!pool.free, "all are out");
+    for (unsigned i = count; i--;)
+        cipher_pool_return(&pool, borrowed[i]);
+    cipher_pool_exchange(&pool, &empty);
+    ok(!pool.count && empty.count == count && empty.free == (1u << count) - 1, "exchanged");
+    is_int(cipher_pool_open(&other, &params, key, NULL), 0, "a third pool");
+    cipher_pool_exchange(&empty, &other);
+    cipher_pool_close(&other);
+    cipher_pool_close(&empty);
+    ok(!empty.count, "closed");
 }
 
 static void test_all_slots(void)
@@ -150,7 +185,7 @@ static void test_threads(void)
     for (unsigned i = 0; changes < wanted; i++) {
         changes += program(9, (uint8_t)(100 * (i % 2) + 1), 0, NULL) == 0;
         if (i % 16 == 0)
-            engine_evict(engine, 9, NULL, NULL);
+            engine_evict(engine, 9, NULL, NULL, NULL);
         if (i % 64 == 0)
             engine_clear(engine, 9, 1, ENGINE_ANY_OWNER);
         if (i % 4 == 0)
@@ -194,6 +229,7 @@ int main(void)
         return 1;
     test_counts();
     test_owners();
+    test_pool();
     test_all_slots();
     test_clear_waits();
     test_threads();

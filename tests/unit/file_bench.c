@@ -26,8 +26,25 @@ void bench_open(unsigned slots, uint64_t sectors)
     exit(1);
 }
 
+static void close_key(void)
+{
+    struct ice_why why = {0};
+
+    if (!bench.opened)
+        return;
+    if (bench.disk->ops->key_evict(bench.disk, bench.opened, &why)) {
+        printf("Bail out! the bench: %s\n", why.text);
+        exit(1);
+    }
+    bench.disk->ops->key_close(bench.disk, bench.opened);
+    bench.opened = NULL;
+    crypto_key_wipe(&bench.key);
+}
+
 void bench_close(void)
 {
+    close_key();
+    inproc_close(bench.disk_inproc);
     range_lock_free(bench.locks);
     inproc_close(bench.inproc);
     rig_close(&bench.rig);
@@ -42,14 +59,14 @@ int bench_program(unsigned slot, const char *algorithm, uint32_t unit, uint8_t f
     for (unsigned i = 0; i < KEY_BYTES_MAX; i++)
         bytes[i] = (uint8_t)(first + i);
     key.bytes = bytes;
-    r = engine_program(bench.rig.engine, slot, &key, 0, NULL, NULL);
+    r = engine_program(bench.rig.engine, slot, &key, NULL, NULL, NULL);
     secret_free(bytes);
     return r;
 }
 
 int bench_evict(unsigned slot)
 {
-    return engine_evict(bench.rig.engine, slot, NULL, NULL);
+    return engine_evict(bench.rig.engine, slot, NULL, NULL, NULL);
 }
 
 struct byte_file bench_raw(void)
@@ -87,6 +104,48 @@ struct byte_file bench_programmed(const char *algorithm, uint32_t unit)
         printf("Bail out! slot 0 cannot be programmed\n");
         exit(1);
     }
+    return file;
+}
+
+static int open_key(const struct crypto_config *config, struct ice_why *why)
+{
+    uint8_t *bytes = secret_alloc(KEY_BYTES_MAX);
+    int r = 0;
+
+    for (unsigned i = 0; i < KEY_BYTES_MAX; i++)
+        bytes[i] = (uint8_t)(1 + i);
+    if (!bench.disk)
+        r = inproc_open_disk(bench.rig.function, "the bench", &bench.disk_inproc, &bench.disk, why);
+    if (!r)
+        r = crypto_key_init(&bench.key, config, bytes, config->algorithm->key_bytes, why);
+    secret_free(bytes);
+    return r ? r : bench.disk->ops->key_open(bench.disk, &bench.key, &bench.opened, why);
+}
+
+struct byte_file bench_keyed(const char *algorithm, uint32_t unit, uint64_t first)
+{
+    const struct crypto_config config = {.algorithm = algorithm_by_name(algorithm),
+                                         .data_unit = unit,
+                                         .dun_bytes = 4,
+                                         .key_type = ICE_KEY_TYPE_RAW};
+    struct byte_file file = bench_raw();
+    struct ice_why why = {0};
+
+    close_key();
+    if (open_key(&config, &why)) {
+        printf("Bail out! the bench: %s\n", why.text);
+        exit(1);
+    }
+    file.on_disk = true;
+    file.keyed = (struct keyed_context){.disk = bench.disk,
+                                        .key = bench.opened,
+                                        .first = first,
+                                        .dun = dun_from_u64(first / unit),
+                                        .data_unit = unit,
+                                        .unit = unit};
+    file.lock_base = first;
+    file.size -= first;
+    file.size -= file.size % unit;
     return file;
 }
 

@@ -15,6 +15,11 @@ struct file_bench {
     struct gate_store *gate;
     struct inproc *inproc;
     struct range_lock *locks;
+    /* Of bench_keyed: */
+    struct inproc *disk_inproc;
+    struct disk *disk;
+    struct crypto_key key;
+    struct disk_key *opened;
 };
 
 extern struct file_bench bench;
@@ -31,6 +36,11 @@ struct byte_file bench_raw(void);
 bool bench_slot(unsigned slot, struct byte_file *file);
 /* Slot 0, freshly programmed. */
 struct byte_file bench_programmed(const char *algorithm, uint32_t unit);
+/*
+ * From byte `first` of the function on, through its native disk and bench_programmed's key; with
+ * the DUNs that a slot's file has there, so `first` is whole data units. The one before is dead.
+ */
+struct byte_file bench_keyed(const char *algorithm, uint32_t unit, uint64_t first);
 
 /* Bytes from `seed`, which moves on. */
 void fill(uint8_t *bytes, size_t len, unsigned *seed);

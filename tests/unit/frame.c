@@ -151,6 +151,12 @@ static int do_uint(struct reader *reader, struct ice_why *why)
     return read_uint(reader, 200, &value, why);
 }
 
+static int do_bool(struct reader *reader, struct ice_why *why)
+{
+    bool value;
+    return read_bool(reader, &value, why);
+}
+
 static int do_bytes(struct reader *reader, struct ice_why *why)
 {
     const uint8_t *bytes;
@@ -198,6 +204,7 @@ static void test_typed_refusals(void)
         {do_uint, B(""), "the message ends too early"},
         {do_uint, B("\x18"), "the message ends too early"},
         {do_uint, B("\x18\xc9"), "201 where at most 200 was expected"},
+        {do_bool, B("\x01"), "an unsigned integer where a boolean was expected"},
         {do_uint, B("\x20"), "a negative integer where an unsigned integer was expected"},
         {do_uint, B("\xf6"), "null where an unsigned integer was expected"},
         {do_uint, B("\xff"), "byte 0xff begins no item that may stand in a frame"},
@@ -243,15 +250,18 @@ static void test_typed_refusals(void)
 
 static void test_typed_reads(void)
 {
-    struct reader reader = reader_of((struct bytes)B("\x18\xc8\x42hi\x62yo\x82\x00\x00"));
+    struct reader reader = reader_of((struct bytes)B("\x18\xc8\x42hi\x62yo\xf4\xf5\x82\x00\x00"));
     const uint8_t *bytes;
     const char *text;
     uint64_t value;
     size_t len;
+    bool flag;
 
     ok(!read_uint(&reader, 200, &value, NULL) && value == 200, "read_uint at its limit");
     ok(!read_bytes(&reader, &bytes, &len, NULL) && len == 2 && !memcmp(bytes, "hi", 2), "bytes");
     ok(!read_text(&reader, &text, &len, NULL) && len == 2 && !memcmp(text, "yo", 2), "text");
+    ok(!read_bool(&reader, &flag, NULL) && !flag, "false");
+    ok(!read_bool(&reader, &flag, NULL) && flag, "true");
     ok(!read_array(&reader, &value, NULL) && value == 2, "array");
     ok(!read_skip(&reader, NULL) && !read_skip(&reader, NULL) && !read_end(&reader, NULL), "end");
 

@@ -14,65 +14,77 @@ static struct function_spec parse(const char *text)
     return spec;
 }
 
+static const char *const refusals[][2] = {
+    {"", "\"\" is not a name (a letter a-z, then up to 31 of a-z, 0-9, _ and -)"},
+    {"host", "\"host\" is a reserved word"},
+    {"control,ro", "\"control\" is a reserved word"},
+    {"a,", "\"\" is not a key of functions"},
+    {"a,,ro", "\"\" is not a key of functions"},
+    {"a,RO", "\"RO\" is not a key of functions"},
+    {"a,ro,ro", "ro is given twice"},
+    {"a,ro=1", "ro takes no value"},
+    {"a,strict=", "strict takes no value"},
+    {"a,slots", "slots= has no value"},
+    {"a,slots=", "slots= has no value"},
+    {"a,slots=8", "slots=8 is not FIRST+COUNT"},
+    {"a,slots=8+", "slots=8+ is not FIRST+COUNT"},
+    {"a,slots=+8", "slots=+8 is not FIRST+COUNT"},
+    {"a,slots=1+2+3", "slots=1+2+3 is not FIRST+COUNT"},
+    {"a,slots=-1+2", "slots=-1+2 is not FIRST+COUNT"},
+    {"a,slots=250+6", "slots=250+6 goes past 255"},
+    {"a,slots=0+18446744073709551617", "slots=0+18446744073709551617 goes past 255"},
+    {"a,slots=1+2,slots=1+2", "slots is given twice"},
+    {"a,sectors=5+0", "sectors=5+0 has no sector"},
+    {"a,sectors=1+0xffffffffffffffff", "sectors=1+0xffffffffffffffff goes past 36028797018963967"},
+    {"a,block-size=4096,sectors=0+7", "sectors: 7 are no whole blocks of block-size=4096"},
+    {"a,size=1M", "size= is of image=, which is not there"},
+    {"a,image=f,size=1000", "size=1000 is not a multiple of 512 above 0"},
+    {"a,image=f,size=4KB", "size=4KB is not a size (bytes, or with K, M, G or T)"},
+    {"a,dialect=ice3", "dialect=ice3 is none of ice1, ice2, inline"},
+    {"a,addr=real", "addr=real is none of physical, virtual"},
+    {"a,dun-bits=48", "dun-bits=48 is none of 32, 64, 128, 256"},
+    {"a,on-overflow=saturate", "on-overflow=saturate is none of reject, truncate, wrap"},
+    {"a,on-reset=no", "on-reset=no is none of clear, keep"},
+    {"a,block-size=1024", "block-size=1024 is none of 512, 4096"},
+    {"a,key-types=wrapped+raw", "key-types=wrapped+raw is none of raw, wrapped, raw+wrapped"},
+    {"a,header=whole", "header=whole is none of trimmed"},
+    {"a,caps=aes-256-xts", "caps: aes-256-xts has no data units; aes-256-xts:4096 has one"},
+    {"a,caps=aes-512-xts:512", "caps: \"aes-512-xts\" is no algorithm"},
+    {"a,caps=ufs+emmc", "caps: \"ufs\" is no algorithm"},
+    {"a,caps=aes-256-xts:1000",
+     "caps: \"1000\" is no data unit: a power of two, 512 to 65536 bytes"},
+    {"a,caps=aes-256-xts:512/", "caps: \"\" is no data unit: a power of two, 512 to 65536 bytes"},
+    {"a,caps=aes-256-xts:128K",
+     "caps: \"128K\" is no data unit: a power of two, 512 to 65536 bytes"},
+    {"a,caps=aes-256-xts:4096/4K", "caps: aes-256-xts with 4K is given twice"},
+    {"a,caps=aes-256-xts:512+aes-256-xts:512", "caps: aes-256-xts with 512 is given twice"},
+    {"a,block-size=4096,caps=emmc", "caps: a data unit of 512 bytes is below block-size=4096"},
+    {"a,slots=0+0,caps=ufs", "caps= means nothing without slots"},
+    {"a,dun-bits=32,slots=3+0", "dun-bits= means nothing without slots"},
+    {"a,keys=slots,slots=0+0", "keys= means nothing without slots"},
+    {"a,keys=both", "keys=both is none of slots, inline"},
+    {"a,keys", "keys= has no value"},
+    {"a,keys=inline,keys=inline", "keys is given twice"},
+    {"a,keys=inline,slots=0+4", "slots= means nothing with keys=inline"},
+    {"a,slots=0+0,keys=inline", "slots= means nothing with keys=inline"},
+    {"a,addr=virtual,keys=inline", "addr= means nothing with keys=inline"},
+    {"a,on-reset=keep,keys=inline", "on-reset= means nothing with keys=inline"},
+    {"a,integrity=1", "integrity takes no value"},
+    {"a,integrity,slots=0+4", "slots= means nothing with integrity"},
+    {"a,keys=inline,integrity", "keys= means nothing with integrity"},
+    {"a,integrity,caps=ufs", "caps= means nothing with integrity"},
+    {"a,integrity,key-types=raw", "key-types= means nothing with integrity"},
+    {"a,key-types=wrapped,caps=aes-128-xts:512",
+     "key-types=wrapped needs caps= with aes-256-xts, which wrapped keys are for"},
+};
+
 static void test_refusals(void)
 {
-    static const char *const cases[][2] = {
-        {"", "\"\" is not a name (a letter a-z, then up to 31 of a-z, 0-9, _ and -)"},
-        {"host", "\"host\" is a reserved word"},
-        {"control,ro", "\"control\" is a reserved word"},
-        {"a,", "\"\" is not a key of functions"},
-        {"a,,ro", "\"\" is not a key of functions"},
-        {"a,RO", "\"RO\" is not a key of functions"},
-        {"a,ro,ro", "ro is given twice"},
-        {"a,ro=1", "ro takes no value"},
-        {"a,strict=", "strict takes no value"},
-        {"a,slots", "slots= has no value"},
-        {"a,slots=", "slots= has no value"},
-        {"a,slots=8", "slots=8 is not FIRST+COUNT"},
-        {"a,slots=8+", "slots=8+ is not FIRST+COUNT"},
-        {"a,slots=+8", "slots=+8 is not FIRST+COUNT"},
-        {"a,slots=1+2+3", "slots=1+2+3 is not FIRST+COUNT"},
-        {"a,slots=-1+2", "slots=-1+2 is not FIRST+COUNT"},
-        {"a,slots=250+6", "slots=250+6 goes past 255"},
-        {"a,slots=0+18446744073709551617", "slots=0+18446744073709551617 goes past 255"},
-        {"a,slots=1+2,slots=1+2", "slots is given twice"},
-        {"a,sectors=5+0", "sectors=5+0 has no sector"},
-        {"a,sectors=1+0xffffffffffffffff",
-         "sectors=1+0xffffffffffffffff goes past 36028797018963967"},
-        {"a,block-size=4096,sectors=0+7", "sectors: 7 are no whole blocks of block-size=4096"},
-        {"a,size=1M", "size= is of image=, which is not there"},
-        {"a,image=f,size=1000", "size=1000 is not a multiple of 512 above 0"},
-        {"a,image=f,size=4KB", "size=4KB is not a size (bytes, or with K, M, G or T)"},
-        {"a,dialect=ice3", "dialect=ice3 is none of ice1, ice2, inline"},
-        {"a,addr=real", "addr=real is none of physical, virtual"},
-        {"a,dun-bits=48", "dun-bits=48 is none of 32, 64, 128, 256"},
-        {"a,on-overflow=saturate", "on-overflow=saturate is none of reject, truncate, wrap"},
-        {"a,on-reset=no", "on-reset=no is none of clear, keep"},
-        {"a,block-size=1024", "block-size=1024 is none of 512, 4096"},
-        {"a,key-types=wrapped+raw", "key-types=wrapped+raw is none of raw, wrapped, raw+wrapped"},
-        {"a,header=whole", "header=whole is none of trimmed"},
-        {"a,caps=aes-256-xts", "caps: aes-256-xts has no data units; aes-256-xts:4096 has one"},
-        {"a,caps=aes-512-xts:512", "caps: \"aes-512-xts\" is no algorithm"},
-        {"a,caps=ufs+emmc", "caps: \"ufs\" is no algorithm"},
-        {"a,caps=aes-256-xts:1000",
-         "caps: \"1000\" is no data unit: a power of two, 512 to 65536 bytes"},
-        {"a,caps=aes-256-xts:512/",
-         "caps: \"\" is no data unit: a power of two, 512 to 65536 bytes"},
-        {"a,caps=aes-256-xts:128K",
-         "caps: \"128K\" is no data unit: a power of two, 512 to 65536 bytes"},
-        {"a,caps=aes-256-xts:4096/4K", "caps: aes-256-xts with 4K is given twice"},
-        {"a,caps=aes-256-xts:512+aes-256-xts:512", "caps: aes-256-xts with 512 is given twice"},
-        {"a,block-size=4096,caps=emmc", "caps: a data unit of 512 bytes is below block-size=4096"},
-        {"a,slots=0+0,caps=ufs", "caps= means nothing without slots"},
-        {"a,dun-bits=32,slots=3+0", "dun-bits= means nothing without slots"},
-        {"a,key-types=wrapped,caps=aes-128-xts:512",
-         "key-types=wrapped needs caps= with aes-256-xts, which wrapped keys are for"},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
         struct function_spec spec;
         struct ice_why why = {.text = ""};
-        is_int(function_spec_parse(cases[i][0], &spec, &why), -EINVAL, "%s", cases[i][0]);
-        is_str(why.text, cases[i][1], "%s", cases[i][1]);
+        is_int(function_spec_parse(refusals[i][0], &spec, &why), -EINVAL, "%s", refusals[i][0]);
+        is_str(why.text, refusals[i][1], "%s", refusals[i][1]);
     }
 }
 
@@ -100,7 +112,7 @@ static void test_defaults(void)
            !spec.dialect && !spec.strict && spec.addressing == SLOTS_AS_DIALECT &&
            !spec.trimmed_headers && !spec.read_only && !spec.keep_on_reset &&
            spec.block_size == 512 && !spec.dun_bits && spec.on_overflow == OVERFLOW_REJECT &&
-           !spec.key_types && !spec.capability_count,
+           !spec.key_types && !spec.capability_count && !spec.keys_inline && !spec.integrity,
        "all else is left open");
 }
 
@@ -128,6 +140,14 @@ static void test_values(void)
        "and the other choices");
     spec = parse("a,slots=7+0");
     ok(spec.has_slots && spec.slots == 0, "no slots at all");
+    spec = parse("a,keys=slots,slots=2+2");
+    ok(!spec.keys_inline && spec.slots == 2, "keys in slots");
+    spec = parse("a,keys=inline,caps=ufs,dun-bits=32,on-overflow=wrap,key-types=raw");
+    ok(spec.keys_inline && spec.has_slots && !spec.slots && spec.capability_count == 1 &&
+           spec.key_types == ICE_KEY_TYPE_RAW,
+       "keys with each request: no slots, but inline crypto");
+    spec = parse("a,integrity,ro");
+    ok(spec.integrity && spec.has_slots && !spec.slots, "integrity: no slots");
 }
 
 static void test_caps(void)
@@ -200,6 +220,13 @@ static void test_settle(void)
          "addr=physical is against dialect inline, and strict is set"},
         {"a,addr=physical,strict", &dialect_inline, false,
          "addr=physical is against dialect inline, and strict is set"},
+        {"a,keys=inline", &dialect_ice1, false, NULL},
+        {"a,keys=inline,dialect=ice2", &dialect_inline, false, NULL},
+        {"a,keys=inline", &dialect_inline, false, "keys=inline means nothing in dialect inline"},
+        {"a,keys=inline", &dialect_ice2, true, "keys=inline is icesim's own, and strict is set"},
+        {"a,keys=inline,strict", &dialect_ice1, false,
+         "keys=inline is icesim's own, and strict is set"},
+        {"a,integrity", &dialect_inline, true, NULL},
         {"a,caps=emmc", &dialect_ice1, false, NULL},
         {"a,caps=emmc", &dialect_inline, false, NULL},
     };

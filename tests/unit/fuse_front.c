@@ -46,7 +46,7 @@ static void test_tree(void)
     struct statvfs vfs;
 
     names_in("", names, sizeof(names));
-    is_str(names, ".:1 ..:1 raw:2 slot:4 status.json:4099 ", "the root");
+    is_str(names, ".:1 ..:1 raw:2 slot:4 view:5 status.json:4099 ", "the root");
     names_in("slot", names, sizeof(names));
     is_str(names, ".:4 ..:1 0:4112 10:4122 ", "slot: the programmed ones");
     stat(mount_path("raw"), &st);
@@ -63,12 +63,21 @@ static void test_tree(void)
     stat(mount_path("slot"), &st);
     is_int(st.st_mode, S_IFDIR | 0700, "slot: mode");
     stat(mount_path(""), &st);
-    is_int(st.st_nlink, 3, "the root: links");
+    is_int(st.st_nlink, 4, "the root: links");
+    names_in("view", names, sizeof(names));
+    is_str(names, ".:5 ..:1 a:343597387782 b:618475294726 ", "view: in the order of numbers");
+    stat(mount_path("view/b"), &st);
+    is_int(st.st_mode, S_IFREG | 0600, "view/b: mode");
+    is_int(st.st_size, MOUNT_SECTORS * 512, "view/b: size");
+    fails(stat(mount_path("view/c"), &st), ENOENT, "no view of that name");
+    stat(mount_path("view"), &st);
+    is_int(st.st_mode, S_IFDIR | 0700, "view: mode");
+    is_int(st.st_nlink, 2, "view: links");
     fails(stat(mount_path("slot/1"), &st), ENOENT, "an empty slot has no file");
     fails(stat(mount_path("slot/12"), &st), ENOENT, "nor has one out of range");
     fails(stat(mount_path("slot/00"), &st), ENOENT, "nor another spelling");
     fails(stat(mount_path("slot/0x"), &st), ENOENT, "nor a name");
-    fails(stat(mount_path("view"), &st), ENOENT, "nor a folder that is not there");
+    fails(stat(mount_path("views"), &st), ENOENT, "nor a folder that is not there");
     fails(stat(mount_path("vm0"), &st), ENOENT, "an only function has no folder");
     is_int(statvfs(mount_path(""), &vfs), 0, "statfs");
     is_int((intmax_t)(vfs.f_blocks * vfs.f_frsize), MOUNT_SECTORS * 512, "tells the size");
@@ -288,16 +297,17 @@ static void test_folders(void)
     add(ADD, 3, "vm3", 8);
     add(ADD_READ_ONLY, 2, "vm2", 0);
     names_in("", names, sizeof(names));
-    is_str(names, ".:1 ..:1 raw:2 slot:4 status.json:4099 vm0:4097 vm2:8193 vm3:12289 ",
+    is_str(names, ".:1 ..:1 raw:2 slot:4 view:5 status.json:4099 vm0:4097 vm2:8193 vm3:12289 ",
            "several functions: each has a folder");
     names_in("vm3", names, sizeof(names));
-    is_str(names, ".:12289 ..:1 raw:12290 slot:12292 status.json:12291 ", "with its files");
+    is_str(names, ".:12289 ..:1 raw:12290 slot:12292 view:12293 status.json:12291 ",
+           "with its files");
     names_in("vm3/slot", names, sizeof(names));
     is_str(names, ".:12292 ..:12289 10:12314 ", "and its slots");
     stat(mount_path(""), &st);
-    is_int(st.st_nlink, 6, "the root: links");
+    is_int(st.st_nlink, 7, "the root: links");
     stat(mount_path("vm3"), &st);
-    is_int(st.st_nlink, 3, "a folder: links");
+    is_int(st.st_nlink, 4, "a folder: links");
     is_int(st.st_mode, S_IFDIR | 0700, "a folder: mode");
     stat(mount_path("slot/0"), &st);
     stat(mount_path("vm0/slot/0"), &same);
@@ -307,6 +317,52 @@ static void test_folders(void)
     fails(stat(mount_path("vm1"), &st), ENOENT, "nor is there one without its function");
     is_int(stat(mount_path("vm3/raw"), &st) ? -1 : st.st_size, MOUNT_SECTORS * 512, "its raw");
     fails(open(mount_path("vm3/status.json"), O_WRONLY), EACCES, "its status cannot be written");
+}
+
+static void test_views(void)
+{
+    int fd = mount_open_at("vm3/view/b", O_RDWR), top = mount_open_at("view/a", O_RDONLY), n;
+    struct stat st, same;
+
+    is_int(mount_tell(HOLDS, 0, 0), 2, "an open view is held");
+    is_int(pwrite(fd, "view", 4, 70001), 4, "it is written");
+    is_int(pread(top, back, 4, 70001), 4, "and read");
+    is_mem(back, "view", 4, "what it shows");
+    is_int(fsync(fd), 0, "and flushed");
+    fails(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 4096), EOPNOTSUPP, "no holes in it");
+    is_int(mount_tell(REMOVE, 3, 0), -EBUSY, "it keeps its function");
+    is_str(mount_text, "file vm3/view/b is open", "in words");
+    mount_tell(EACH_OPEN, 0, 0);
+    is_str(mount_text, "vm0/view/a, vm3/view/b, ", "what is open");
+    stat(mount_path("view/a"), &st);
+    stat(mount_path("vm0/view/a"), &same);
+    ok(st.st_ino == same.st_ino && st.st_nlink == 2, "view/a is a name of vm0/view/a");
+    fails(mount_open_at("vm2/view/a", O_RDWR), getuid() ? EACCES : EROFS, "one of a read-only");
+    close(fd);
+    close(top);
+    for (n = 0; n < 100 && mount_tell(HOLDS, 0, 0); n++)
+        usleep(10000);
+    is_int(mount_tell(HOLDS, 0, 0), 0, "closed, they are let go");
+}
+
+static void test_layer(void)
+{
+    char names[256];
+    struct stat st;
+    int fd;
+
+    add(ADD_LAYER, 5, "l0", 0);
+    names_in("l0", names, sizeof(names));
+    is_str(names, ".:20481 ..:1 raw:20482 view:20485 ", "a layer has raw and view");
+    fails(stat(mount_path("l0/slot"), &st), ENOENT, "and no slots");
+    fails(stat(mount_path("l0/status.json"), &st), ENOENT, "nor a status");
+    stat(mount_path("l0"), &st);
+    is_int(st.st_nlink, 3, "its folder: links");
+    fd = mount_open_at("l0/raw", O_RDWR);
+    is_int(pread(fd, back, 100, 7), 100, "its raw is read");
+    is_int(mount_tell(REMOVE, 5, 0), -EBUSY, "and keeps it");
+    close(fd);
+    is_int(mount_tell(REMOVE, 5, 0), 0, "until it is closed");
 }
 
 static void test_read_only(void)
@@ -426,6 +482,8 @@ int main(void)
     test_dead_file();
     test_folders();
     test_read_only();
+    test_views();
+    test_layer();
     test_race();
     test_removal();
     mount_tell(STOP, 0, 0);

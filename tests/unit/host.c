@@ -232,7 +232,7 @@ static void program(unsigned slot)
         key[i] = (uint8_t)(i + slot);
     const struct engine_key with = {
         .algorithm = algorithm_by_name("aes-256-xts"), .data_unit = 4096, .bytes = key};
-    is_int(engine_program(host.engine, slot, &with, 0, NULL, &why), 0, "slot %u gets a key", slot);
+    is_int(engine_program(host.engine, slot, &with, NULL, NULL, &why), 0, "key in slot %u", slot);
     secret_free(key);
 }
 
@@ -331,6 +331,11 @@ static void test_watchers(void)
     tells("o-d ", "before another is told");
     has("d", 2, 1, 2, 1);
     old.keeps = false;
+    new.keeps = true;
+    is_int(host_remove(&host, "d", &why), -EBUSY, "a younger one refuses it");
+    tells("o-d n-d o+d ", "the older hears that it stays");
+    has("d", 2, 1, 2, 1);
+    new.keeps = false;
     removes("d");
     tells("o-d n-d ", "the oldest lets go first");
     host_unwatch(&host, &old.watcher);

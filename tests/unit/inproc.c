@@ -17,6 +17,7 @@
 
 static struct host host;
 static struct fuse_files *files;
+static struct views *views;
 static struct fuse_front *front;
 static uint8_t *key;
 
@@ -25,7 +26,7 @@ static void program(unsigned slot, uint32_t data_unit)
     struct engine_key program = {
         .algorithm = algorithm_by_name("aes-256-xts"), .data_unit = data_unit, .bytes = key};
     struct ice_why why = {.text = ""};
-    is_int(engine_program(host.engine, slot, &program, 0, NULL, &why), 0, "program slot %u %s",
+    is_int(engine_program(host.engine, slot, &program, NULL, NULL, &why), 0, "program slot %u %s",
            slot, why.text);
 }
 
@@ -217,7 +218,7 @@ int main(void)
         return 1;
     }
     add("vm0");
-    if (fuse_files_open(&host, &files, &why)) {
+    if (views_open(&host, &views, &why) || fuse_files_open(&host, views, &files, &why)) {
         printf("Bail out! %s\n", why.text);
         return 1;
     }
@@ -228,6 +229,7 @@ int main(void)
     test_dialects();
     test_kinds();
     fuse_files_close(files);
+    views_close(views);
     host_close(&host);
     secret_free(key);
     secret_free(secret);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Where the bytes of a key stand in this process: in locked memory only while a cipher lives, and
- * nowhere when it is closed; and what wrapped keys come from and turn into, nowhere after each
- * operation. The test knows the keys masked, so that it does not find itself.
+ * nowhere when it is closed; what wrapped keys come from and turn into, nowhere after each
+ * operation; and a key that the fallback served, nowhere once it was evicted. The test knows the
+ * keys masked, so that it does not find itself.
  */
 #include "base/bytes.h"
 #include "base/secret.h"
+#include "blkcrypto/fallback.h"
 #include "cipher/cipher.h"
 #include "cipher/wrap.h"
 #include "engine/engine.h"
+#include "fake_disk.h"
 #include "sanitizers.h"
 #include "tap.h"
 
@@ -210,13 +213,13 @@ static int program_slot(unsigned slot, const struct wrapped_key *wrapped)
 {
     const struct engine_key key = {algorithm_by_name("aes-256-xts"), 512, wrapped->bytes,
                                    wrapped->len};
-    return engine_program(engine, slot, &key, 0, NULL, NULL);
+    return engine_program(engine, slot, &key, NULL, NULL, NULL);
 }
 
 static int program_and_evict(void)
 {
     int rc = program_slot(0, &passing);
-    return rc ? rc : engine_evict(engine, 0, NULL, NULL);
+    return rc ? rc : engine_evict(engine, 0, NULL, NULL, NULL);
 }
 
 /* The blob decrypts, and only the tag tells that it was changed. */
@@ -234,7 +237,7 @@ static int refuse_busy(void)
     if (!rc)
         rc = program_slot(0, &passing) == -EBUSY ? 0 : -1;
     engine_put(engine, 0);
-    engine_evict(engine, 0, NULL, NULL);
+    engine_evict(engine, 0, NULL, NULL, NULL);
     return rc;
 }
 
@@ -291,7 +294,7 @@ static void check_programmed(void)
     memmove(masked + INLINE_AT, masked + SW_AT, SECRET_SW_BYTES);
     masked_len = WRAP_MASTER_BYTES + SECRET_SW_BYTES;
     check_dead("master key and software secret, with the inline key in a slot");
-    engine_evict(engine, 0, NULL, NULL);
+    engine_evict(engine, 0, NULL, NULL, NULL);
 }
 
 static void test_wrapped(void)
@@ -314,6 +317,149 @@ static void test_wrapped(void)
     engine_free(engine);
 }
 
+/* ---- the fallback ---- */
+
+static struct disk *fallback;
+static struct crypto_key used;
+static struct disk_key *opened;
+
+static int use_fallback(void)
+{
+    static const struct crypto_config config = {&algorithms[1], 512, 8, ICE_KEY_TYPE_RAW};
+    uint8_t *key = secret_alloc(KEY_BYTES_MAX), data[1024] = {0};
+    struct disk_io io = {.buffer = data, .len = sizeof(data), .write = true};
+    int rc;
+
+    for (unsigned i = 0; i < KEY_BYTES_MAX; i++)
+        key[i] = masked[i] ^ MASK;
+    rc = crypto_key_init(&used, &config, key, KEY_BYTES_MAX, NULL);
+    secret_free(key);
+    if (!rc)
+        rc = fallback->ops->key_open(fallback, &used, &opened, NULL);
+    io.key = opened;
+    if (!rc)
+        rc = fallback->ops->transfer(fallback, &io, NULL);
+    io.write = false;
+    return rc ? rc : fallback->ops->transfer(fallback, &io, NULL);
+}
+
+static int use_and_evict(void)
+{
+    int rc = use_fallback();
+
+    if (!rc)
+        rc = fallback->ops->key_evict(fallback, opened, NULL);
+    crypto_key_wipe(&used);
+    return rc;
+}
+
+/* The slot is blank, though disk and key are open. */
+static void test_fallback(void)
+{
+    static struct operation operation = {.name = "evict from the fallback", .run = use_and_evict};
+    struct fake_disk *fake = fake_disk_new(65536, &no_caps);
+
+    if (fallback_open(&fake->disk, FALLBACK_FORCE, false, &fallback, NULL))
+        exit(1);
+    masked_len = KEY_BYTES_MAX;
+    getrandom(masked, masked_len, 0);
+    check_operation(&operation);
+    fallback->ops->key_close(fallback, opened);
+    is_int(use_fallback(), 0, "use again");
+    check_live("the fallback");
+    fallback->ops->key_evict(fallback, opened, NULL);
+    fallback->ops->key_close(fallback, opened);
+    crypto_key_wipe(&used);
+    fallback->ops->close(fallback);
+    fake->disk.ops->close(&fake->disk);
+}
+
+/* ---- keys that come with requests ---- */
+
+#define OWNER 1
+
+static int use_key(const uint8_t *bytes)
+{
+    const struct engine_key key = {algorithm_by_name("aes-256-xts"), 512, bytes, 0};
+    struct slot_key now;
+    unsigned slot;
+    int rc = engine_get_inline(engine, &key, OWNER, &slot, &now, NULL);
+    if (!rc)
+        engine_put(engine, slot);
+    return rc;
+}
+
+/* Uses the key, as it would come along with a request; then what is said to wipe it. */
+static int use_masked(int (*then)(const struct engine_key *key))
+{
+    uint8_t *bytes = secret_alloc(KEY_BYTES_MAX);
+    const struct engine_key key = {algorithm_by_name("aes-256-xts"), 512, bytes, 0};
+    for (unsigned i = 0; i < KEY_BYTES_MAX; i++)
+        bytes[i] = masked[i] ^ MASK;
+    int rc = use_key(bytes);
+    if (!rc && then)
+        rc = then(&key);
+    secret_free(bytes);
+    return rc;
+}
+
+static int forget_key(const struct engine_key *key)
+{
+    return engine_forget_inline(engine, key, OWNER, NULL);
+}
+
+static int clear_keys(const struct engine_key *key)
+{
+    (void)key;
+    engine_clear_inline(engine, OWNER);
+    return 0;
+}
+
+static int use_others(const struct engine_key *key)
+{
+    int rc = 0;
+    (void)key;
+    for (unsigned n = 0; !rc && n < INLINE_KEYS; n++) {
+        uint8_t bytes[KEY_BYTES_MAX] = {(uint8_t)(n + 1)};
+        rc = use_key(bytes);
+    }
+    return rc;
+}
+
+static int use_and_forget(void)
+{
+    return use_masked(forget_key);
+}
+
+static int use_and_clear(void)
+{
+    return use_masked(clear_keys);
+}
+
+static int use_and_push_out(void)
+{
+    return use_masked(use_others);
+}
+
+static void test_inline_keys(void)
+{
+    static struct operation operations[] = {
+        {.name = "a key that is forgotten", .run = use_and_forget},
+        {.name = "a key that a reset wipes", .run = use_and_clear},
+        {.name = "a key that others push out", .run = use_and_push_out},
+    };
+    if (engine_new(1, &engine, NULL) || engine_accept_inline(engine, NULL))
+        exit(1);
+    masked_len = KEY_BYTES_MAX;
+    getrandom(masked, masked_len, 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(operations); i++)
+        check_operation(&operations[i]);
+    is_int(use_masked(NULL), 0, "a key that came with a request");
+    check_live("a key that came with a request");
+    engine_free(engine);
+    check_dead("the end of the engine");
+}
+
 int main(void)
 {
     struct ice_why why = {0};
@@ -326,5 +472,7 @@ int main(void)
     for (unsigned i = 0; i < ALGORITHM_COUNT; i++)
         check_lifetime(&algorithms[i]);
     test_wrapped();
+    test_inline_keys();
+    test_fallback();
     return tap_done();
 }

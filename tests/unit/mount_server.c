@@ -53,10 +53,50 @@ static char *status(void *user)
     return strdup(text);
 }
 
-static const struct fuse_front_ops ops = {slot_file, status};
+/* ---- every function's views: "a", number 5, and "b", number 9, with what raw has ---- */
+
+static _Atomic int holds;
+
+static bool view_from(void *user, unsigned number, struct fuse_front_view *view)
+{
+    (void)user;
+    strcpy(view->name, number > 5 ? "b" : "a");
+    view->number = number > 5 ? 9 : 5;
+    view->file = bench_raw();
+    return number <= 9;
+}
+
+static bool view_named(void *user, const char *name, struct fuse_front_view *view)
+{
+    return (!strcmp(name, "a") || !strcmp(name, "b")) &&
+           view_from(user, *name == 'a' ? 5 : 9, view);
+}
+
+static bool view_hold(void *user, unsigned number, struct fuse_front_view *view)
+{
+    bool there = view_from(user, number, view) && view->number == number;
+
+    holds += there;
+    return there;
+}
+
+static void view_let_go(void *user, unsigned number)
+{
+    (void)user, (void)number;
+    holds--;
+}
+
+static const struct fuse_front_ops ops = {
+    .slot_file = slot_file,
+    .view_named = view_named,
+    .view_from = view_from,
+    .view_hold = view_hold,
+    .view_let_go = view_let_go,
+    .status = status,
+};
 
 /* A function with the bench's slots from `first_slot` on, by their numbers there. */
-static int add(unsigned id, const char *name, unsigned first_slot, bool read_only)
+static int add(unsigned id, const char *name, unsigned first_slot, enum order kind)
 {
     struct shown *one = shown;
 
@@ -68,7 +108,8 @@ static int add(unsigned id, const char *name, unsigned first_slot, bool read_onl
         .id = id,
         .first_slot = first_slot,
         .slots = MOUNT_SLOTS - first_slot,
-        .read_only = read_only,
+        .read_only = kind == ADD_READ_ONLY,
+        .is_layer = kind == ADD_LAYER,
         .raw = bench_raw(),
     };
     fuse_front_add(front, &one->function);
@@ -111,7 +152,7 @@ static int start(struct message *message)
 
     memset(shown, 0, sizeof(shown));
     if (!r) {
-        add(1, "vm0", 0, false);
+        add(1, "vm0", 0, ADD);
         r = fuse_front_start(front, message->text, false, &why);
     }
     snprintf(message->text, sizeof(message->text), "%s", why.text);
@@ -145,9 +186,12 @@ static int obey(struct message *message)
         return message->text[0] = 0, fuse_front_each_open(front, collect, message), 0;
     case ADD:
     case ADD_READ_ONLY:
-        return add((unsigned)a, message->text, (unsigned)b, message->order == ADD_READ_ONLY);
+    case ADD_LAYER:
+        return add((unsigned)a, message->text, (unsigned)b, message->order);
     case REMOVE:
         return remove_function((unsigned)a, message);
+    case HOLDS:
+        return holds;
     case PROGRAM:
         return program((unsigned)a, (uint8_t)b);
     case EVICT:

@@ -2,8 +2,9 @@
 /*
  * A mounted FUSE front in a process of its own, for tests that are its user: a device with 12 slots
  * over a store with gates, slots 0 and 10 programmed with aes-256-xts at 4096, shown as function 1,
- * vm0. A hung server is
- * killed after a minute, which frees its user: one process in both parts could not even be killed.
+ * vm0. Every function has the views "a" (number 5) and "b" (9), which show what raw does. A hung
+ * server is killed after a minute, which frees its user: one process in both parts could not even
+ * be killed.
  */
 #ifndef ICESIM_TESTS_MOUNT_SERVER_H
 #define ICESIM_TESTS_MOUNT_SERVER_H
@@ -40,7 +41,9 @@ enum order {
     EACH_OPEN,   /* `text` gets them all, each with ", " */
     ADD,         /* function a, named `text`, with the slots from b on */
     ADD_READ_ONLY,
+    ADD_LAYER,
     REMOVE,  /* function a; `text` is the clause afterwards */
+    HOLDS,   /* how often views are held */
     PROGRAM, /* slot a, with key bytes b, b + 1, … */
     EVICT,   /* slot a */
     CLOSE,   /* gate_close for kind a, and so on */

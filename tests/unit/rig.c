@@ -38,7 +38,7 @@ void rig_open_as(struct rig *rig, unsigned slots, uint64_t sectors, struct store
     params.observers = rig->observers;
     if (!params.dialect)
         params.dialect = &dialect_ice2;
-    if (!params.slots)
+    if (!params.slots && !params.keys_inline && !params.integrity)
         params.slots = slots - params.first_slot;
     if (!params.sectors)
         params.sectors = sectors - params.first_sector;

@@ -28,7 +28,7 @@ struct rig {
 void rig_open(struct rig *rig, unsigned slots, uint64_t sectors, struct store *store);
 /*
  * The same with a function as `params` has it. The rig fills in name, engine, store, observers; of
- * what is 0: the dialect (ice2), the slots (all) and the sectors (all).
+ * what is 0: the dialect (ice2), the slots (all, unless it can have none) and the sectors (all).
  */
 void rig_open_as(struct rig *rig, unsigned slots, uint64_t sectors, struct store *store,
                  struct function_params params);

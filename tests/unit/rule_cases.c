@@ -232,7 +232,7 @@ static void program_one(struct bench *b)
                                .bytes = bytes};
 
     bytes[0] = 1;
-    if (function_program(b->rig.function, 1, &key, 0, NULL, NULL))
+    if (function_program(b->rig.function, 1, &key, NULL, NULL, NULL))
         abort();
     secret_free(bytes);
 }

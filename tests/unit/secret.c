@@ -2,6 +2,7 @@
 /* The pool of locked memory: alignment, wiping, reuse, threads, and the limit of locked bytes. */
 #include "base/secret.h"
 #include "base/bytes.h"
+#include "base/thread_memory.h"
 #include "sanitizers.h"
 #include "tap.h"
 
@@ -225,6 +226,46 @@ static void test_harden(void)
     is_int(status, 0, "a hardened process is not dumpable and leaves no core");
 }
 
+/* ---- memory of threads ---- */
+
+#define PAGES (1u << 20)
+
+static __thread struct thread_memory pages, keys;
+
+static bool is_mapped(const void *at)
+{
+    unsigned char there;
+
+    return mincore((void *)((uintptr_t)at & ~(uintptr_t)4095), 1, &there) == 0;
+}
+
+static void *use_thread_memory(void *argument)
+{
+    uint8_t **seen = argument, *secret = thread_secret(&keys, 512);
+
+    seen[0] = thread_pages(&pages, PAGES);
+    if (seen[0] && secret && !seen[0][PAGES - 1] && !secret[511]) {
+        seen[0][PAGES - 1] = secret[511] = 1;
+        seen[1] = secret;
+    }
+    if (thread_pages(&pages, PAGES) != seen[0] || thread_secret(&keys, 512) != seen[1])
+        seen[1] = NULL;
+    return NULL;
+}
+
+static void test_thread_memory(void)
+{
+    uint8_t *seen[2] = {NULL}, *own[2] = {NULL};
+    pthread_t thread;
+
+    use_thread_memory(own);
+    pthread_create(&thread, NULL, use_thread_memory, seen);
+    pthread_join(thread, NULL);
+    ok(own[1] && seen[1], "memory of a thread is zeros, and the same every time");
+    ok(own[0] != seen[0] && own[1] != seen[1], "and its own");
+    ok(!is_mapped(seen[0]) && is_mapped(own[0]), "until it ends");
+}
+
 int main(void)
 {
     test_limit();
@@ -234,5 +275,6 @@ int main(void)
     test_mapping();
     test_return();
     test_threads();
+    test_thread_memory();
     return tap_done();
 }

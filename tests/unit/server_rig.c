@@ -40,7 +40,9 @@ void server_rig_open(struct server_rig *rig, struct server_params params)
     struct function_spec vm0;
     must(!host_open(&rig->host, &host, &why), why.text);
     must(!function_spec_parse("vm0", &vm0, &why) && !host_add(&rig->host, &vm0, &why), why.text);
+    must(!views_open(&rig->host, &rig->views, &why), why.text);
     params.host = &rig->host;
+    params.views = rig->views;
     params.dir = rig->dir;
     must(!server_start(&params, &rig->server, &why), why.text);
 }
@@ -51,6 +53,7 @@ void server_rig_close(struct server_rig *rig)
         server_refuse_new(rig->server);
         server_stop(rig->server);
     }
+    views_close(rig->views);
     host_close(&rig->host);
     must(rmdir(rig->dir) == 0, "the server left something behind");
 }

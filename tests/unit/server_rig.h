@@ -9,6 +9,7 @@
 #include "client/client.h"
 #include "gate_store.h"
 #include "icesim/server.h"
+#include "icesim/views.h"
 #include "virtio/ice.h"
 #include "virtio/virtio.h"
 
@@ -17,6 +18,7 @@
 struct server_rig {
     struct gate_store *gate;
     struct host host;
+    struct views *views;
     struct server *server;
     char dir[64];
     char device[96], control[96]; /* socket paths */

@@ -15,7 +15,7 @@ SIZE_MAX, SEG_MAX, BLK_SIZE, CONFIG_WCE, MQ = 1 << 1, 1 << 2, 1 << 6, 1 << 11, 1
 LIFETIME, DISCARD, WRITE_ZEROES, ERASE = 1 << 15, 1 << 13, 1 << 14, 1 << 16
 VERSION_1 = 1 << 32
 BLK = SIZE_MAX | SEG_MAX | BLK_SIZE | CONFIG_WCE | MQ | LIFETIME | DISCARD | WRITE_ZEROES | ERASE | VERSION_1
-ICE, KEY_OPS = 1 << 22, 1 << 56
+ICE, KEY_OPS, KEYS_INLINE = 1 << 22, 1 << 56, 1 << 57
 CTRL_VQ, INLINE_ENCRYPTION = 1 << 22, 1 << 23
 
 RAW, WRAPPED = 1, 2
@@ -39,6 +39,7 @@ UNITS = [512 << e for e in range(8)]
 # kind: number
 BLK_TYPES = dict(read=0, write=1, flush=4, get_id=8, get_lifetime=10, discard=11, write_zeroes=13, secure_erase=14)
 ICE_KEY_TYPES = dict(key_program=29, key_evict=31, key_derive=33, key_generate=36, key_import=37, key_prepare=39)
+ICE_INLINE_TYPES = dict(write=41, read=42, key_forget=43)
 INLINE_CONTROL_TYPES = dict(
     get_capabilities=29,
     key_program=30,
@@ -108,6 +109,23 @@ def ice_command(dialect, kind, number, features=BLK | ICE | KEY_OPS, trimmed=Fal
     case("command", **values, head=header(number, sector) + (b"" if short else payload) + body)
 
 
+def ice_keyed(dialect, kind, number, trimmed):
+    """Of a function whose keys come with each request."""
+    key, unit, key_type = some_key(kind), rng.choice(UNITS), rng.choice((RAW, WRAPPED))
+    name = rng.choice(list(ALGORITHMS))
+    alg, key_size = ALGORITHMS[name]
+    values = dict(dialect=dialect, features=BLK | ICE | KEYS_INLINE, kind=kind, trimmed=int(trimmed))
+    values.update(key_type=key_type, alg=name, data_unit=unit, dun_bytes=0, key=key)
+    payload, sector = ice_payload(), 0
+    if kind != "key_forget":
+        sector, dun = some_number(64), some_number(64)
+        values.update(sector=sector, tagged=1, keyed=1, dun=f"{dun:064x}")
+        payload = ice_payload(0, 1, dun)
+    exponent = UNITS.index(unit)
+    body = struct.pack("<BBHBBBB128s", 0, key_type, len(key), alg, exponent, key_size, 0, key)
+    case("command", **values, head=header(number, sector) + payload + body)
+
+
 def ice_commands(dialect):
     types = {**BLK_TYPES, **ICE_KEY_TYPES}
     if dialect == "ice2":
@@ -118,6 +136,9 @@ def ice_commands(dialect):
             ice_command(dialect, kind, number, trimmed=True)
             if kind in BLK_TYPES:
                 ice_command(dialect, kind, number, BLK)
+    for kind, number in ICE_INLINE_TYPES.items():
+        for n in range(CASES):
+            ice_keyed(dialect, kind, number, n % 2)
 
 
 # ---- inline ----

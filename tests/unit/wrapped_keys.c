@@ -216,10 +216,10 @@ static void test_program(void)
     struct slot_info wrapped, raw;
     struct wrapped_key key = ephemeral(engine, 2);
     unhex(known[2].inline_key, inline_key);
-    is_int(engine_program(engine, 0, &(struct engine_key){xts, UNIT, key.bytes, key.len}, 0, NULL,
-                          NULL),
+    is_int(engine_program(engine, 0, &(struct engine_key){xts, UNIT, key.bytes, key.len}, NULL,
+                          NULL, NULL),
            0, "a wrapped key is programmed");
-    engine_program(engine, 1, &(struct engine_key){xts, UNIT, inline_key, 0}, 0, NULL, NULL);
+    engine_program(engine, 1, &(struct engine_key){xts, UNIT, inline_key, 0}, NULL, NULL, NULL);
     encrypt(engine, 0, a);
     encrypt(engine, 1, b);
     is_mem(a, b, UNIT, "it encrypts as its inline key");
@@ -228,11 +228,12 @@ static void test_program(void)
     ok(wrapped.wrapped && !raw.wrapped, "the slot knows how its key came");
     is_mem(wrapped.fingerprint, raw.fingerprint, FINGERPRINT_BYTES,
            "the fingerprint is the inline key's");
-    engine_program(engine, 0, &(struct engine_key){xts, UNIT, inline_key, 0}, 0, NULL, NULL);
+    engine_program(engine, 0, &(struct engine_key){xts, UNIT, inline_key, 0}, NULL, NULL, NULL);
     engine_slot_info(engine, 0, &raw);
     ok(!raw.wrapped, "a raw key in its place");
-    engine_program(engine, 0, &(struct engine_key){xts, UNIT, key.bytes, key.len}, 0, NULL, NULL);
-    engine_evict(engine, 0, NULL, NULL);
+    engine_program(engine, 0, &(struct engine_key){xts, UNIT, key.bytes, key.len}, NULL, NULL,
+                   NULL);
+    engine_evict(engine, 0, NULL, NULL, NULL);
     engine_slot_info(engine, 0, &wrapped);
     ok(!wrapped.wrapped, "an empty slot");
     engine_free(engine);
@@ -244,7 +245,7 @@ static void check_refused(struct engine *engine, const struct engine_key *key, i
     struct ice_why why = {0};
     struct slot_info before, after;
     engine_slot_info(engine, 1, &before);
-    is_int(engine_program(engine, 1, key, 0, NULL, &why), want, "program: %s", clause);
+    is_int(engine_program(engine, 1, key, NULL, NULL, &why), want, "program: %s", clause);
     is_str(why.text, clause, "program: %s: clause", clause);
     engine_slot_info(engine, 1, &after);
     ok(after.programmed && after.program_count == before.program_count, "the slot is as it was");
@@ -256,7 +257,8 @@ static void test_program_refusals(void)
     const struct algorithm *xts = algorithm_by_name("aes-256-xts");
     struct wrapped_key lasting, key = ephemeral(engine, 0), next = ephemeral(later, 0);
     engine_key_generate(engine, &lasting, NULL);
-    engine_program(engine, 1, &(struct engine_key){xts, UNIT, key.bytes, key.len}, 0, NULL, NULL);
+    engine_program(engine, 1, &(struct engine_key){xts, UNIT, key.bytes, key.len}, NULL, NULL,
+                   NULL);
     check_refused(engine, &(struct engine_key){xts, UNIT, lasting.bytes, lasting.len}, -EBADMSG,
                   "it is a long-term key, and an ephemeral one is due");
     check_refused(engine, &(struct engine_key){xts, UNIT, next.bytes, next.len}, -EBADMSG,
@@ -285,8 +287,8 @@ static void test_bitlocker_switch(void)
     struct engine *engine = new_engine(NULL, 0), *switched = new_engine(NULL, 0);
     struct slot_key usual, other;
     engine_set_bitlocker_iv(switched, true);
-    engine_program(engine, 0, &(struct engine_key){algorithm, UNIT, key, 0}, 0, &usual, NULL);
-    engine_program(switched, 0, &(struct engine_key){algorithm, UNIT, key, 0}, 0, &other, NULL);
+    engine_program(engine, 0, &(struct engine_key){algorithm, UNIT, key, 0}, NULL, &usual, NULL);
+    engine_program(switched, 0, &(struct engine_key){algorithm, UNIT, key, 0}, NULL, &other, NULL);
     encrypt(engine, 0, a);
     encrypt(switched, 0, b);
     ok(memcmp(a, b, UNIT), "the switch changes BitLocker's IVs");
