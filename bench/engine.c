@@ -9,6 +9,7 @@
 #include "base/secret.h"
 #include "base/units.h"
 #include "clock.h"
+#include "null_store.h"
 #include "rig.h"
 #include <gcrypt.h>
 
@@ -28,38 +29,6 @@ __attribute__((noreturn)) static void fail(const char *what)
     fprintf(stderr, "engine: %s failed\n", what);
     exit(1);
 }
-
-/* ---- a store that does nothing ---- */
-
-static int no_transfer(struct store *store, uint64_t offset, struct iovec *iov, unsigned n,
-                       struct ice_why *why)
-{
-    (void)store;
-    (void)offset;
-    (void)iov;
-    (void)n;
-    (void)why;
-    return 0;
-}
-
-static int no_flush(struct store *store, struct ice_why *why)
-{
-    (void)store;
-    (void)why;
-    return 0;
-}
-
-static void no_close(struct store *store)
-{
-    (void)store;
-}
-
-static const struct store_ops null_ops = {
-    .read = no_transfer,
-    .write = no_transfer,
-    .flush = no_flush,
-    .close = no_close,
-};
 
 /* ---- the three loops: each runs one request, at data unit `dun` ---- */
 
@@ -160,7 +129,7 @@ static void device_request(struct run *run, void *with, uint64_t dun)
 
 static void run_ours(struct run *run, bool whole_device)
 {
-    struct store store = {&null_ops, REQUEST};
+    struct store store = {&null_store_ops, REQUEST};
     struct ice_attachment *attachment;
     struct rig rig;
 

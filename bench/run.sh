@@ -25,6 +25,8 @@ packages="autoconf automake libtool pkg-config gcc libc6-dev make
     libfuse3-dev libgcrypt20-dev libcbor-dev libargtable2-dev
     cryptsetup-bin e2fsprogs fio fuse3 libnbd-bin mount nbdkit qemu-system-common util-linux"
 
+fuse_loads="write-1 read-1 write-4 read-4 randwrite-1 randread-1 randwrite-4 randread-4"
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 pairs=11 seconds=0.5 folder=/dev/shm build='' work=''
 # shellcheck source=sides.sh
@@ -52,7 +54,19 @@ all_cases() {
             done
         done
     done
-    for load in write-1 read-1 write-4 read-4 randwrite-1 randread-1 randwrite-4 randread-4; do
+    echo "profile/hit profile/1 hit get bound"
+    echo "profile/miss profile/1 miss get bound"
+    echo "native/hit profile/1 native-hit request bound"
+    echo "native/miss profile/1 native-miss program bound"
+    echo "native/miss/hit profile/1 native-miss native-hit bound"
+    echo "profile/hit-4 profile/4 hit get bound"
+    echo "profile/contended profile/4 miss lock bound"
+    echo "native/hit-4 profile/4 native-hit request bound"
+    echo "native/contended profile/4 native-miss program bound"
+    for load in $fuse_loads; do
+        echo "view/$load view/$load view icesim bound"
+    done
+    for load in $fuse_loads; do
         for side in memory qemu nbdkit; do
             echo "fuse/$load/$side fuse/$load icesim $side $(kind_of $side)"
         done

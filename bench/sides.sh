@@ -8,14 +8,23 @@
 
 size_mib=128
 pids=() mounts=() loops=()
-started_fuse='' started_ext4=''
+started_fuse='' started_ext4='' started_view=''
 
 side_name() {
     case $1 in
     engine) echo "engine" ;;
     device) echo "whole device" ;;
     libgcrypt) echo "bare libgcrypt" ;;
+    get) echo "slot's reference" ;;
+    hit) echo "hit" ;;
+    miss) echo "miss" ;;
+    lock) echo "one mutex" ;;
+    request) echo "request by slot" ;;
+    program) echo "program, request by slot" ;;
+    native-hit) echo "request by key" ;;
+    native-miss) echo "the same, missing" ;;
     icesim) echo "icesim slot/0" ;;
+    view) echo "icesim view/v" ;;
     memory) echo "FUSE file of memory" ;;
     qemu) echo "qemu-storage-daemon" ;;
     nbdkit) echo "nbdkit luks, nbdfuse" ;;
@@ -36,11 +45,22 @@ measure_cipher() { # SIDE OP-UNIT
     "$build/bench/engine" "$1" "${2%-*}" "${2#*-}" "$seconds"
 }
 
-# ---- four files that show plaintext ----
+# ---- profile, and the disk over it ----
+
+start_profile() {
+    :
+}
+
+measure_profile() { # SIDE THREADS
+    "$build/bench/profile" "$1" "$2" "$seconds"
+}
+
+# ---- files that show plaintext ----
 
 side_file() {
     case $1 in
     icesim) echo "$work/icesim/slot/0" ;;
+    view) echo "$work/icesim/view/v" ;;
     memory) echo "$work/memory/file" ;;
     qemu) echo "$work/qemu.plain" ;;
     nbdkit) echo "$work/nbdkit/file" ;;
@@ -151,6 +171,22 @@ measure_fuse() { # SIDE LOAD-JOBS
     # shellcheck disable=SC2086 # a list of words
     run_fio --filename="$(side_file "$1")" --allow_file_create=0 --direct=1 --rw="$load" \
         --numjobs="$jobs" $range --time_based --runtime="$(milliseconds)"
+}
+
+# ---- a view: the same key over the same image as slot 0 ----
+
+start_view() {
+    [ -z "$started_view" ] || return 0
+    started_view=yes
+    start_icesim
+    "$build/icectl" -d "$work/run" view add v --alg aes-256-xts --key-file "$work/key" \
+        --data-unit 512 >>"$work/log" 2>&1 && await_file view &&
+        dd if=/dev/urandom of="$(side_file view)" bs=1M count=$size_mib conv=notrunc status=none \
+            2>>"$work/log"
+}
+
+measure_view() { # SIDE LOAD-JOBS
+    measure_fuse "$@"
 }
 
 # ---- ext4 on a loop device on each ----

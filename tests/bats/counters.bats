@@ -39,6 +39,9 @@ counters() { # [MOUNT]
     requires_fuse
     mkdir m
     start_counted --mount m
+    random_file k 64
+    icectl view add native --alg aes-256-xts --key-file k --fallback forbid
+    icectl view add fallback --alg aes-256-xts --key-file k --fallback force
     counters m
     kill "$server"
     wait "$tracer"

@@ -40,10 +40,11 @@ for kind in ("plain", "tagged"):
     record(f"socket write {kind}, 1 in flight", 4.5, wake=8, libfuse=0)
     record(f"socket read {kind}, 32 in flight", 2.5, wake=8, libfuse=0)
     record(f"socket write {kind}, 32 in flight", 3.5, wake=8, libfuse=0)
-record("FUSE slot/0 read, whole unit", 3.2)
-record("FUSE slot/0 write, whole unit", 3.2)
-record("FUSE slot/0 read, partial units", 4.2)
-record("FUSE slot/0 write, partial units", 6.2)
+for file in ("slot/0", "view/native", "view/fallback"):
+    record(f"FUSE {file} read, whole unit", 3.2)
+    record(f"FUSE {file} write, whole unit", 3.2)
+    record(f"FUSE {file} read, partial units", 4.2)
+    record(f"FUSE {file} write, partial units", 6.2)
 record("FUSE raw read, whole unit", 3.2)
 record("FUSE raw write, whole unit", 3.2)
 record("FUSE raw read, partial sectors", 5.2)
@@ -176,7 +177,8 @@ def sockets(counts):
 
 
 def files(counts, mount):
-    for path, partial in (("slot/0", "partial units"), ("raw", "partial sectors")):
+    for path, partial in (("slot/0", "partial units"), ("view/native", "partial units"),
+                          ("view/fallback", "partial units"), ("raw", "partial sectors")):
         fd = os.open(os.path.join(mount, path), os.O_RDWR)
         for skew, what in ((0, "whole unit"), (100, partial)):
             for write in (False, True):

@@ -111,6 +111,11 @@ def functions():
     return {f["name"]: f for f in control(FUNCTION_LIST)}
 
 
+def first_slot(function):
+    """Its first slot, as its wire names it; `function` as FUNCTION_LIST has it."""
+    return function["slots"]["first"] if function["addressing"] == "physical" else 0
+
+
 def function_slots(name):
     return control(SLOT_LIST, function=name)
 

@@ -87,6 +87,31 @@ END
     is_gone k0
 }
 
+@test "the key of a view is in locked memory only, and gone when the view is removed or refused" {
+    requires_fuse
+    start_mounted --image image --size 8M --function vm0,slots=0+2,sectors=0+8192 \
+        --function vm1,keys=inline,sectors=8192+8192
+    random_file data $((1 << 20))
+    for how in "vm0 forbid" "vm0 force" "vm1 forbid"; do
+        read -r function policy <<<"$how"
+        random_file k 64
+        icectl -f $function view add v --alg aes-256-xts --key-file k --fallback $policy
+        within dd if=data of=m/$function/view/v bs=100000 conv=notrunc status=none
+        within cmp -n $((1 << 20)) data m/$function/view/v
+        is_live k
+        random_file other 64
+        refused 1 "icectl: view add v: .+" \
+            icectl -f $function view add v --alg aes-256-xts --key-file other
+        refused 1 "icectl: view add far: .+" \
+            icectl -f $function view add far --alg aes-256-xts --key-file other --sector 9000
+        is_gone other
+        icectl reset --scope engine
+        within cmp -n $((1 << 20)) data m/$function/view/v
+        icectl -f $function view remove v
+        is_gone k
+    done
+}
+
 @test "keys are in no log, not even at level debug, and not on standard output" {
     requires xxd
     start --size 16M --log-level debug

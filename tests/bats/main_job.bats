@@ -115,3 +115,13 @@ END
     is "${lines[-1]}" "isolation: ok"
     [[ $output == *"the secure monitor holds vm2 to slots 8..15"* ]]
 }
+
+@test "examples/slot-pressure.sh ends with slot-pressure: ok" {
+    requires_fuse
+    requires jq
+    run timeout -k 1 60 "$top_srcdir/examples/slot-pressure.sh" 3>&-
+    echo "$output"
+    is "$status" 0 "exit status"
+    is "${lines[-1]}" "slot-pressure: ok"
+    [[ $output == *"slot evict 0: the slot is claimed by the views of vm0"* ]]
+}
