@@ -34,10 +34,9 @@ static ref_dun wide_number(const char *text)
     size_t len = strlen(text), high = len > 18 ? len - 16 : 0; /* 0x, then 16 digits */
     char top[19] = "";
 
-    if (!high)
+    if (!high || strncmp(text, "0x", 2) != 0)
         return number(text);
-    if (strncmp(text, "0x", 2) || high >= sizeof(top) ||
-        strspn(text + 2, "0123456789abcdef") != len - 2)
+    if (high >= sizeof(top) || strspn(text + 2, "0123456789abcdef") != len - 2)
         die("not a number:", text);
     memcpy(top, text, high);
     return (ref_dun)number(top) << 64 | strtoull(text + high, NULL, 16);
