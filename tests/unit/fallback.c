@@ -9,48 +9,14 @@
 #include "base/bytes.h"
 #include "base/units.h"
 #include "blkcrypto/layer.h"
+#include "counted.h"
 #include "fake_disk.h"
 #include "tap.h"
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #define UNIT 4096u
 #define SIZE (1u << 20)
-
-static _Atomic unsigned allocations;
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    allocations++;
-    return __real_aligned_alloc(alignment, size);
-}
-
-void *__real_secret_alloc(size_t size);
-void *__wrap_secret_alloc(size_t size);
-void *__wrap_secret_alloc(size_t size)
-{
-    allocations++;
-    return __real_secret_alloc(size);
-}
-
-void *__real_mmap(void *at, size_t size, int access, int flags, int fd, off_t offset);
-void *__wrap_mmap(void *at, size_t size, int access, int flags, int fd, off_t offset);
-void *__wrap_mmap(void *at, size_t size, int access, int flags, int fd, off_t offset)
-{
-    allocations++;
-    return __real_mmap(at, size, access, flags, fd, offset);
-}
 
 /* ---- the bench ---- */
 
@@ -295,10 +261,10 @@ static void test_cost(void)
     make_key(&key, UNIT, 3);
     opened = open_key(&key);
     move(opened, true, 0, in, UNIT, NULL);
-    before = allocations;
+    before = counted_allocations;
     for (unsigned i = 0; i < 100; i++)
         move(opened, i % 2, 0, out, 8 * UNIT, NULL);
-    is_int(allocations, before, "requests allocate nothing (%u before them)", before);
+    is_int(counted_allocations, before, "requests allocate nothing (%u before them)", before);
     is_int(fake->requests, 101, "one request each");
     close_key(&key, opened);
     disk->ops->close(disk);

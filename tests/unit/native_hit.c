@@ -1,48 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a request on a hit costs, from the disk down to the media: it allocates nothing and takes no
- * lock at all, and what the disk keeps for all keys is not written to. The functions that lock or
- * allocate are counted in front of libc's; --wrap in Makefile.am brings calls here.
+ * lock at all, and what the disk keeps for all keys is not written to.
  */
-#include "base/secret.h"
 #include "blkcrypto/native_private.h"
+#include "counted.h"
 #include "native_bench.h"
 #include "tap.h"
 #include <stdlib.h>
-
-static unsigned locks, allocations;
-
-int __real_pthread_mutex_lock(pthread_mutex_t *lock);
-int __wrap_pthread_mutex_lock(pthread_mutex_t *lock);
-int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
-{
-    locks++;
-    return __real_pthread_mutex_lock(lock);
-}
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size)
-{
-    allocations++;
-    return __real_calloc(count, size);
-}
-
-void *__real_secret_alloc(size_t size);
-void *__wrap_secret_alloc(size_t size);
-void *__wrap_secret_alloc(size_t size)
-{
-    allocations++;
-    return __real_secret_alloc(size);
-}
 
 static struct native_bench bench;
 static struct bench_key key;
@@ -57,20 +22,20 @@ static void test_hits(const char *name, struct function_params params)
     unsigned failed = 0, locked, allocated;
 
     native_bench_open(&bench, 2, 64, NULL, params);
-    allocations = locks = 0;
+    counted_allocations = counted_locks = 0;
     bench_key_open(&bench, &key, "aes-256-xts", 4096, 1);
     bench_write(&bench, &key, 0, zero, data, sizeof(data), NULL);
     bench_read(&bench, &key, 0, zero, back, sizeof(back), NULL);
-    ok(allocations && locks, "%s: locks and allocations are counted", name);
+    ok(counted_allocations && counted_locks, "%s: locks and allocations are counted", name);
 
     memcpy(&before, bench.disk, sizeof(before));
-    allocations = locks = 0;
+    counted_allocations = counted_locks = 0;
     for (unsigned i = 0; i < HITS; i++) {
         failed += bench_read(&bench, &key, 0, zero, back, sizeof(back), NULL) != 0;
         failed += bench_write(&bench, &key, 0, zero, data, sizeof(data), NULL) != 0;
     }
-    locked = locks;
-    allocated = allocations;
+    locked = counted_locks;
+    allocated = counted_allocations;
     is_int(failed, 0, "%s: all done", name);
     is_int(allocated, 0, "%s: no allocation", name);
     is_int(locked, 0, "%s: no lock", name);

@@ -1,47 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a hit costs: no lock, no allocation, no write to what belongs to another key. And what a
- * queue costs when no operation takes time: no stack. The functions that lock or allocate are
- * counted in front of libc's; --wrap in Makefile.am brings calls here.
+ * queue costs when no operation takes time: no stack.
  */
 #include "blkcrypto/profile.h"
 #include "blkcrypto/profile_private.h"
+#include "counted.h"
 #include "tap.h"
 #include <stdlib.h>
-
-static unsigned locks, allocations;
-
-int __real_pthread_mutex_lock(pthread_mutex_t *lock);
-int __wrap_pthread_mutex_lock(pthread_mutex_t *lock);
-int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
-{
-    locks++;
-    return __real_pthread_mutex_lock(lock);
-}
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size)
-{
-    allocations++;
-    return __real_calloc(count, size);
-}
-
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    allocations++;
-    return __real_aligned_alloc(alignment, size);
-}
 
 static void program(void *user, uint32_t slot, const struct crypto_key *key,
                     struct profile_call *call)
@@ -111,14 +77,14 @@ static void test_hit(void)
     unsigned hits = 0, locked;
 
     begin(2);
-    ok(allocations, "allocations are counted");
+    ok(counted_allocations, "allocations are counted");
     for (unsigned i = 0; i < 2; i++) {
         profile_get(key[i], &ref[i]);
         profile_put(&ref[i]);
     }
-    ok(locks, "locks are counted");
+    ok(counted_locks, "locks are counted");
 
-    locks = allocations = 0;
+    counted_locks = counted_allocations = 0;
     memcpy(&before, profile, sizeof(before));
     memcpy(&other_slot, &profile->slots[1], sizeof(other_slot));
     memcpy(&other_key, key[1], sizeof(other_key));
@@ -126,9 +92,9 @@ static void test_hit(void)
         hits += profile_get(key[0], &ref[0]) == 0;
         profile_put(&ref[0]);
     }
-    locked = locks; /* checks lock too */
+    locked = counted_locks; /* checks lock too */
     is_int(locked, 0, "no lock");
-    is_int(allocations, 0, "no allocation");
+    is_int(counted_allocations, 0, "no allocation");
     is_int(hits, HITS, "all hits");
     is_mem(profile, &before, sizeof(before), "nothing written to what all share");
     is_mem(&profile->slots[1], &other_slot, sizeof(other_slot), "nor to another key's slot");
@@ -166,11 +132,11 @@ static void test_stack(void)
         profile_get(key[(i + 1) % 2], &queue[i]);
     }
     lowest = here;
-    allocations = 0;
+    counted_allocations = 0;
     profile_put(&first);
     is_int(served, DEEP, "one put serves the whole queue");
     ok(here - lowest < 8192, "on %zu bytes of stack", (size_t)(here - lowest));
-    is_int(allocations, 0, "and no allocation");
+    is_int(counted_allocations, 0, "and no allocation");
     finish();
 }
 
