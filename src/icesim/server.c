@@ -198,6 +198,7 @@ int server_start(const struct server_params *params, struct server **result, str
     if (!server)
         return why_set(why, ENOMEM, "no memory for the server");
     server->host = params->host;
+    server->grace_ms = params->grace_ms ? (int)params->grace_ms : GRACE_MS;
     server->views = params->views;
     server->epoll = server->timer = server->stop = -1;
     int err = budget_init(&server->budget, params->buffers ? params->buffers : BUFFERS_MAX);
@@ -249,7 +250,7 @@ static void cut(struct connection *connection, void *user)
 void server_stop(struct server *server)
 {
     table_each(server, finish, NULL);
-    bool empty = table_wait_empty(server, 1000);
+    bool empty = table_wait_empty(server, server->grace_ms);
     while (!empty) { /* again, for one that was just being accepted */
         table_each(server, cut, NULL);
         empty = table_wait_empty(server, 100);

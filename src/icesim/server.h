@@ -21,6 +21,7 @@ struct server_params {
     unsigned threads;     /* 0: one per core, two at least */
     unsigned connections; /* at once; 0: CONNECTIONS_MAX. Above it one is told so and closed. */
     size_t buffers;       /* bytes of request buffers in all; 0: BUFFERS_MAX */
+    unsigned grace_ms;    /* how long server_stop waits for replies to go out; 0: 1000 */
 };
 
 /* 0 or -errno: a socket path that is too long, a folder that is not writable, no threads. */
@@ -30,8 +31,8 @@ int server_start(const struct server_params *params, struct server **server, str
 void server_refuse_new(struct server *server);
 
 /*
- * Reads no further frame, lets requests in flight end and their replies go out (for at most 1 s),
- * closes all, frees. After server_refuse_new.
+ * Reads no further frame, lets requests in flight end and their replies go out (for at most
+ * grace_ms), closes all, frees. After server_refuse_new.
  */
 void server_stop(struct server *server);
 

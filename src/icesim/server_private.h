@@ -9,6 +9,7 @@
 #define TICK_MS    200
 #define DISCARD_MS (1000 - TICK_MS) /* a deadline is noticed up to a tick late */
 #define IDLE_TICKS 5u               /* then a connection gives its cached buffers back */
+#define GRACE_MS   1000             /* server_stop's, unless told otherwise */
 #define STALL_MS   5000             /* without a byte moved, while others wait for memory */
 
 /* A socket that takes connections. Entries are used again, and `generation` tells them apart. */
@@ -23,6 +24,7 @@ struct server {
     struct host *host;
     struct views *views;
     int epoll;
+    int grace_ms;
     int timer; /* ticks while there are connections, or a listener waits for one */
     int stop;  /* eventfd: the pool ends */
     struct budget budget;

@@ -231,7 +231,7 @@ static void test_stop(void)
 {
     struct server_rig rig;
     pthread_t stopper;
-    server_rig_open(&rig, (struct server_params){0});
+    server_rig_open(&rig, (struct server_params){.grace_ms = 30000});
     int fd = raw_connect(rig.device), idle = raw_connect(rig.device);
     raw_negotiate(fd);
     gate_close(rig.gate, GATE_READ);
@@ -240,13 +240,13 @@ static void test_stop(void)
     server_refuse_new(rig.server);
     ok(access(rig.device, F_OK) < 0 && access(rig.control, F_OK) < 0, "the sockets are removed");
     raw_message(idle, MESSAGE_GET_STATUS, 1, 0, NULL);
-    is_int(raw_next(idle, SECOND).message, MESSAGE_GET_STATUS, "who is there is served");
+    is_int(raw_next(idle, 10 * SECOND).message, MESSAGE_GET_STATUS, "who is there is served");
     pthread_create(&stopper, NULL, stop_server, &rig);
-    ok(raw_next(idle, SECOND).end, "at the stop, who waits for nothing is closed");
+    ok(raw_next(idle, 10 * SECOND).end, "at the stop, who waits for nothing is closed");
     raw_message(fd, MESSAGE_GET_STATUS, 2, 0, NULL);
     gate_open(rig.gate, GATE_READ);
-    is_int((intmax_t)raw_next(fd, SECOND).bytes, 513, "who waits for a reply gets it");
-    ok(raw_next(fd, SECOND).end, "and is closed then");
+    is_int((intmax_t)raw_next(fd, 10 * SECOND).bytes, 513, "who waits for a reply gets it");
+    ok(raw_next(fd, 10 * SECOND).end, "and is closed then");
     pthread_join(stopper, NULL);
     close(fd);
     close(idle);
