@@ -265,11 +265,11 @@ rng, stop, data = random.Random(int(os.environ.get("ICESIM_TEST_SEED", 2026))), 
 failures, good = [], dict.fromkeys(DIALECTS, 0)
 
 
-def restart(driver):
+def until_done(function, argument):
     while True:
         try:
-            return again(driver)
-        except (Refused, AssertionError):  # reset once more meanwhile
+            return function(argument)
+        except (Refused, AssertionError):  # reset meanwhile
             pass
 
 
@@ -284,7 +284,7 @@ def turn(driver, slot, key):
                    driver.transfer(False, 0, room=len(data), slot=slot, dun=0))
     except Refused as refused:
         assert refused.errno == errno.EPROTO, refused  # before DRIVER_OK
-        restart(driver)
+        until_done(again, driver)
         return False
     for status, _, why in answers:
         assert status == OK or why[0] in (errno.ENOKEY, errno.EBUSY, errno.ESTALE), answers
@@ -295,7 +295,7 @@ def turn(driver, slot, key):
 
 
 def work(name):
-    driver, slot, key = drive(name), first_slot(name), os.urandom(64)
+    driver, slot, key = until_done(drive, name), first_slot(name), os.urandom(64)
     try:
         while not stop.is_set():
             good[name] += turn(driver, slot, key)
