@@ -52,7 +52,7 @@ from dialects import *
 key, data = os.urandom(64), bytes(4096)
 for name, function in functions().items():
     driver, first, count = drive(name), function["slots"]["first"], function["slots"]["count"]
-    start = first_slot(function)
+    start = first_slot(name)
     if not name.startswith("inline"):
         assert struct.unpack_from("<H", driver.config(), 96)[0] == count << 8 | start
     for slot in range(start, start + count):
@@ -80,7 +80,7 @@ END
 from dialects import *
 for name, function in functions().items():
     driver = drive(name)
-    start = first_slot(function)
+    start = first_slot(name)
     accepted(driver.program(start, os.urandom(64)))
     with Untouched(name):
         for slot, number in ((start + 1, errno.ENOKEY), (start + 6, errno.EINVAL)):
@@ -183,7 +183,7 @@ END
 from dialects import *
 for name, function in functions().items():
     driver, data = drive(name), os.urandom(4096)
-    slot = first_slot(function)
+    slot = first_slot(name)
     accepted(driver.program(slot, os.urandom(64)))
     with Untouched(name):
         for length in (512, 4096 + 512, 8192 - 512):
@@ -206,7 +206,7 @@ END
 from dialects import *
 # The IV of AES-XTS has 128 bits: a wider DUN could not be told apart.
 for name, bits in dict(ice1=64, ice2=64, inline=128, emmc=32, wide=128).items():
-    driver, slot = drive(name), first_slot(functions()[name])
+    driver, slot = drive(name), first_slot(name)
     accepted(driver.program(slot, os.urandom(64), **({"dun_bytes": 4} if isinstance(driver, InlineDriver) else {})))
     top = (1 << bits) - 1
     accepted(driver.transfer(True, 0, bytes(4096), slot=slot, dun=top))
@@ -314,7 +314,7 @@ END
 from dialects import *
 for name, function in functions().items():
     driver, half = drive(name), os.urandom(32)
-    slot = first_slot(function)
+    slot = first_slot(name)
     accepted(driver.program(slot, os.urandom(64)))
     with Untouched(name):
         refuses(driver.program(slot, half + half), IOERR, errno.EINVAL, "halves")
@@ -360,7 +360,7 @@ stored_as_reference() { # ALG DATA-UNIT DUN REFERENCE-DUN
 from dialects import *
 for name, function in functions().items():
     driver, data = drive(name), os.urandom(8192)
-    slot = first_slot(function)
+    slot = first_slot(name)
     accepted(driver.program(slot, os.urandom(64)))
     accepted(driver.transfer(True, 16, data, slot=slot, dun=5))
     stored = accepted(driver.transfer(False, 16, room=8192))
@@ -380,7 +380,7 @@ END
 from dialects import *
 for name, function in functions().items():
     driver = drive(name)
-    slot = first_slot(function)
+    slot = first_slot(name)
     accepted(driver.program(slot, os.urandom(64)))
     with Untouched(name):
         refuses(driver.transfer(True, 8192 - 8, bytes(8192), slot=slot), IOERR, errno.EIO, "end")
@@ -426,7 +426,7 @@ END
 from dialects import *
 for name, function in functions().items():
     driver = drive(name)
-    slot = first_slot(function)
+    slot = first_slot(name)
     accepted(driver.evict(slot))
     accepted(driver.program(slot, os.urandom(64)))
     accepted(driver.evict(slot))
@@ -460,7 +460,7 @@ END
 from dialects import *
 for name, function in functions().items():
     driver, data = drive(name), os.urandom(4096)
-    slot = first_slot(function)
+    slot = first_slot(name)
     accepted(driver.program(slot, os.urandom(64)))
     accepted(driver.transfer(True, 0, data, slot=slot, dun=1))
     before = function_slots(name)

@@ -111,8 +111,9 @@ def functions():
     return {f["name"]: f for f in control(FUNCTION_LIST)}
 
 
-def first_slot(function):
-    """Its first slot, as its wire names it; `function` as FUNCTION_LIST has it."""
+def first_slot(name):
+    """The function's first slot, as its wire names it."""
+    function = functions()[name]
     return function["slots"]["first"] if function["addressing"] == "physical" else 0
 
 

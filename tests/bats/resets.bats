@@ -19,11 +19,6 @@ def programmed(name):
     return {row["slot"] for row in function_slots(name) if row["programmed"]}
 
 
-def first_slot(name):
-    """Of the wire."""
-    return function_slots(name)[0]["slot"]
-
-
 def by_owner(name, index, key):
     """Programs a slot out of band; its number on the wire."""
     row = function_slots(name)[index]
