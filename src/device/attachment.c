@@ -44,6 +44,7 @@ int attachment_open(struct ice_function *function, const struct attachment_ops *
     a->user = user;
     a->id = atomic_fetch_add(&last_id, 1) + 1;
     a->writeback = 1;
+    a->half = FLIGHT_FIRST;
     attachment_set_name(a, "another driver");
     pthread_mutex_init(&a->lock, NULL);
     pthread_mutex_lock(&function->lock);
@@ -63,28 +64,45 @@ void attachment_set_name(struct ice_attachment *a, const char *name)
 
 /* ---- requests in flight ---- */
 
-bool attachment_enter(struct ice_attachment *a)
+bool attachment_enter(struct ice_attachment *a, uint32_t *counted)
 {
-    atomic_fetch_add(&a->flight, 1);
+    *counted = atomic_load_explicit(&a->half, memory_order_relaxed);
+    atomic_fetch_add(&a->flight, *counted);
     return atomic_load(&a->status) & VIRTIO_STATUS_DRIVER_OK;
 }
 
-void attachment_leave(struct ice_attachment *a)
+void attachment_leave(struct ice_attachment *a, uint32_t counted)
 {
-    if (atomic_fetch_sub(&a->flight, 1) == (ATTACHMENT_DRAINING | 1))
+    uint32_t flight = atomic_fetch_sub(&a->flight, counted) - counted;
+
+    if (flight & ATTACHMENT_DRAINING && !(flight & FLIGHT_HALF(counted)))
         futex_wake_all(&a->flight);
 }
 
-/* One drainer at a time: the caller holds a->lock, or is the last to know `a`. */
-static void drain(struct ice_attachment *a)
+/* Waits until nothing of `halves` is counted. One drainer at a time: the caller holds a->lock. */
+static void drain(struct ice_attachment *a, uint32_t halves)
 {
     uint32_t flight = atomic_fetch_or(&a->flight, ATTACHMENT_DRAINING) | ATTACHMENT_DRAINING;
 
-    while (flight != ATTACHMENT_DRAINING) {
+    while (flight & halves) {
         futex_wait(&a->flight, flight);
         flight = atomic_load(&a->flight);
     }
     atomic_fetch_and(&a->flight, ~ATTACHMENT_DRAINING);
+}
+
+/*
+ * One that looked which half is in use before the last change may have been counted after it: such
+ * ones are waited for first, so that the other half is empty when it comes into use.
+ */
+void attachment_pass(struct ice_attachment *a)
+{
+    pthread_mutex_lock(&a->lock);
+    uint32_t now = a->half, other = now ^ FLIGHT_FIRST ^ FLIGHT_SECOND;
+    drain(a, FLIGHT_HALF(other));
+    atomic_store(&a->half, other);
+    drain(a, FLIGHT_HALF(now));
+    pthread_mutex_unlock(&a->lock);
 }
 
 void attachment_close(struct ice_attachment *a)
@@ -92,12 +110,15 @@ void attachment_close(struct ice_attachment *a)
     struct ice_function *function = a->function;
     struct ice_attachment **link = &function->attachments;
 
+    /* As long as requests run it is in the list: function_set_sectors waits for them. */
+    pthread_mutex_lock(&a->lock);
+    drain(a, FLIGHT_ALL);
+    pthread_mutex_unlock(&a->lock);
     pthread_mutex_lock(&function->lock);
     while (*link != a)
         link = &(*link)->next;
     *link = a->next;
     pthread_mutex_unlock(&function->lock);
-    drain(a);
     engine_clear_claimed(function->engine, function->first_slot, function->slots, a->id);
     pthread_mutex_destroy(&a->lock);
     free(a);
@@ -169,7 +190,7 @@ static void reset(struct ice_attachment *a)
     const struct ice_function *function = a->function;
 
     atomic_store(&a->status, 0);
-    drain(a);
+    drain(a, FLIGHT_ALL);
     a->features = 0;
     a->writeback = 1;
     if (function->keep_on_reset)
@@ -250,19 +271,25 @@ bool attachment_writes_through(const struct ice_attachment *a)
     return !negotiated(a, VIRTIO_BLK_F_FLUSH);
 }
 
-void attachment_read_config(struct ice_attachment *a, uint32_t offset, void *buffer, uint32_t len)
+void attachment_show_config(const struct ice_attachment *a, uint32_t offset, void *buffer,
+                            uint32_t len)
 {
     uint8_t space[DIALECT_CONFIG_MAX];
     size_t there;
 
-    if (offset <= WRITEBACK_AT && len > WRITEBACK_AT - offset &&
-        !(atomic_load(&a->status) & VIRTIO_STATUS_FEATURES_OK))
-        report_violation(a, RULE_CONFIG_EARLY, rule_text(RULE_CONFIG_EARLY));
     function_build_config(a, space);
     there = offset < sizeof(space) ? min_u64(len, sizeof(space) - offset) : 0;
     memset(buffer, 0, len);
     if (there)
         memcpy(buffer, space + offset, there);
+}
+
+void attachment_read_config(struct ice_attachment *a, uint32_t offset, void *buffer, uint32_t len)
+{
+    if (offset <= WRITEBACK_AT && len > WRITEBACK_AT - offset &&
+        !(atomic_load(&a->status) & VIRTIO_STATUS_FEATURES_OK))
+        report_violation(a, RULE_CONFIG_EARLY, rule_text(RULE_CONFIG_EARLY));
+    attachment_show_config(a, offset, buffer, len);
 }
 
 int attachment_write_config(struct ice_attachment *a, uint32_t offset, const void *buffer,
@@ -304,4 +331,23 @@ int attachment_acknowledge(struct ice_attachment *a, uint64_t generation, struct
                        (unsigned long long)now);
     atomic_store(&a->generation, generation);
     return 0;
+}
+
+void attachment_announced(struct ice_attachment *a, uint64_t generation)
+{
+    atomic_store(&a->announced, generation);
+}
+
+void attachment_recall_generation(struct ice_attachment *a, uint64_t generation)
+{
+    if (generation < atomic_load(&a->generation))
+        atomic_store(&a->generation, generation);
+}
+
+void attachment_programmed(struct ice_attachment *a, uint64_t announced)
+{
+    uint64_t seen = atomic_load(&a->generation);
+
+    while (announced > seen && !atomic_compare_exchange_weak(&a->generation, &seen, announced))
+        ;
 }

@@ -73,7 +73,7 @@ void function_free(struct ice_function *function);
 const char *function_name(const struct ice_function *function);
 const struct dialect *function_dialect(const struct ice_function *function);
 struct engine *function_engine(const struct ice_function *function);
-uint64_t function_sectors(const struct ice_function *function);
+uint64_t function_sectors(const struct ice_function *function); /* its capacity */
 void function_slot_window(const struct ice_function *function, unsigned *first, unsigned *count);
 /* What slot `physical` of its window is called on the wire. */
 unsigned function_wire_slot(const struct ice_function *function, unsigned physical);
@@ -85,6 +85,8 @@ bool function_is_read_only(const struct ice_function *function);
 unsigned function_block_size(const struct ice_function *function);
 bool function_keys_inline(const struct ice_function *function);
 bool function_has_integrity(const struct ice_function *function);
+/* Of a transport that has rings: request queues, then the control queue if there may be one. */
+unsigned function_rings(const struct ice_function *function);
 unsigned function_attachments(struct ice_function *function); /* open now */
 /* Whether a slot may be programmed with this. */
 bool function_advertises(const struct ice_function *function, const struct algorithm *algorithm,
@@ -134,6 +136,16 @@ void function_reset_attachments(struct ice_function *function);
 /* Tells every attachment that the engine has a new generation. */
 void function_announce_generation(struct ice_function *function, uint64_t generation);
 
+/*
+ * Changes the capacity to so many sectors, in whole blocks, which the store has. Waits for the
+ * requests that are in flight: when it returns none runs that was held against the old capacity.
+ * The driver is not told. One call at a time.
+ */
+void function_set_sectors(struct ice_function *function, uint64_t sectors);
+
+/* Tells every attachment that its configuration space has changed. */
+void function_announce_config(struct ice_function *function);
+
 enum attachment_event {
     EVENT_CONFIG_CHANGED,    /* value: 0 */
     EVENT_DEVICE_RESET,      /* value: 0; the host reset the device: the driver starts over */
@@ -143,7 +155,7 @@ enum attachment_event {
 struct attachment_ops {
     /*
      * From any thread, also while the attachment's other calls run; does not call back into the
-     * device, does not block.
+     * device, but for function_sectors, does not block.
      */
     void (*event)(void *user, enum attachment_event event, uint64_t value);
 };
@@ -192,6 +204,9 @@ int attachment_set_status(struct ice_attachment *attachment, uint8_t status, str
 /* Any window; bytes past the end are 0. */
 void attachment_read_config(struct ice_attachment *attachment, uint32_t offset, void *buffer,
                             uint32_t len);
+/* The same for a VMM, which may look when a driver may not. */
+void attachment_show_config(const struct ice_attachment *attachment, uint32_t offset, void *buffer,
+                            uint32_t len);
 /*
  * Bytes that a driver may not write are ignored; a strict function refuses the whole. -EINVAL:
  * that, or writeback that is neither 0 nor 1.
@@ -205,6 +220,19 @@ uint64_t attachment_generation(const struct ice_attachment *attachment);
 /* The driver knows that keys of earlier generations are gone. -EINVAL: not a generation so far. */
 int attachment_acknowledge(struct ice_attachment *attachment, uint64_t generation,
                            struct ice_why *why);
+
+/*
+ * The same for a driver that has no message for it, as behind a ring: `generation` was announced
+ * to it (a config interrupt), and the first KEY_PROGRAM that succeeds from now on acknowledges it,
+ * unless its request says that the driver was unaware.
+ */
+void attachment_announced(struct ice_attachment *attachment, uint64_t generation);
+
+/*
+ * The driver may hold keys of an engine that is no more, or of `generation`: nothing newer is
+ * acknowledged. 0 is of no engine.
+ */
+void attachment_recall_generation(struct ice_attachment *attachment, uint64_t generation);
 
 /* Runs `request`; see struct ice_request. */
 void device_submit(struct ice_attachment *attachment, struct ice_request *request);

@@ -129,7 +129,7 @@ struct engine *function_engine(const struct ice_function *function)
 
 uint64_t function_sectors(const struct ice_function *function)
 {
-    return function->sectors;
+    return atomic_load(&function->sectors);
 }
 
 void function_slot_window(const struct ice_function *function, unsigned *first, unsigned *count)
@@ -178,6 +178,11 @@ bool function_has_integrity(const struct ice_function *function)
     return function->integrity;
 }
 
+unsigned function_rings(const struct ice_function *function)
+{
+    return FUNCTION_QUEUES + !!(function->features & function->dialect->control_feature);
+}
+
 unsigned function_block_size(const struct ice_function *function)
 {
     return function->block_size;
@@ -208,7 +213,7 @@ size_t function_build_config(const struct ice_attachment *attachment,
     const struct ice_function *function = attachment->function;
     struct function_config config = {
         .features = function->features,
-        .capacity = function->sectors,
+        .capacity = function_sectors(function),
         .size_max = SEGMENT_MAX_BYTES,
         .seg_max = SEGMENT_MAX_COUNT,
         .blk_size = function->block_size,
@@ -249,10 +254,31 @@ void function_reset_attachments(struct ice_function *function)
     pthread_mutex_unlock(&function->lock);
 }
 
-void function_announce_generation(struct ice_function *function, uint64_t generation)
+static void announce_to_all(struct ice_function *function, enum attachment_event event,
+                            uint64_t value)
 {
     pthread_mutex_lock(&function->lock);
     for (struct ice_attachment *a = function->attachments; a; a = a->next)
-        announce(a, EVENT_ENGINE_GENERATION, generation);
+        announce(a, event, value);
+    pthread_mutex_unlock(&function->lock);
+}
+
+void function_announce_generation(struct ice_function *function, uint64_t generation)
+{
+    announce_to_all(function, EVENT_ENGINE_GENERATION, generation);
+}
+
+void function_announce_config(struct ice_function *function)
+{
+    announce_to_all(function, EVENT_CONFIG_CHANGED, 0);
+}
+
+void function_set_sectors(struct ice_function *function, uint64_t sectors)
+{
+    assert(sectors % (function->block_size / SECTOR_SIZE) == 0);
+    atomic_store(&function->sectors, sectors);
+    pthread_mutex_lock(&function->lock);
+    for (struct ice_attachment *a = function->attachments; a; a = a->next)
+        attachment_pass(a);
     pthread_mutex_unlock(&function->lock);
 }

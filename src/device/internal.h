@@ -35,7 +35,8 @@ struct ice_function {
     enum slot_addressing addressing; /* as the dialect has it, unless said otherwise */
     unsigned first_wire_slot;        /* what first_slot is called on the wire */
     struct store *store;
-    uint64_t first_byte, sectors;
+    uint64_t first_byte;
+    _Atomic uint64_t sectors;
     uint32_t block_size;
     unsigned dun_bits;
     enum overflow_policy on_overflow;
@@ -51,7 +52,17 @@ struct ice_function {
     struct ice_attachment *attachments;
 };
 
-#define ATTACHMENT_DRAINING (UINT32_C(1) << 31) /* somebody waits for the count to be 0 */
+/*
+ * The calls of device_submit under way are counted in two halves of one word, in the half that is
+ * in use when they begin: who waits for those so far has the others begin in the other half. Each
+ * counts threads.
+ */
+#define FLIGHT_HALF_BITS    15
+#define FLIGHT_FIRST        UINT32_C(1) /* one call, in the first half */
+#define FLIGHT_SECOND       (UINT32_C(1) << FLIGHT_HALF_BITS)
+#define FLIGHT_HALF(one)    ((one) * (FLIGHT_SECOND - 1)) /* all of the half that `one` is of */
+#define FLIGHT_ALL          (FLIGHT_HALF(FLIGHT_FIRST) | FLIGHT_HALF(FLIGHT_SECOND))
+#define ATTACHMENT_DRAINING (UINT32_C(1) << 31) /* somebody waits for a half to be 0 */
 
 struct ice_attachment {
     struct ice_function *function;
@@ -61,13 +72,15 @@ struct ice_attachment {
     uint64_t id; /* owner of the slots that it programs; never 0, never used twice */
     char name[CLAIMER_NAME_BYTES];
 
-    pthread_mutex_t lock; /* of changes to status and features; requests do not take it */
-    uint64_t features;    /* settled once FEATURES_OK is set */
+    pthread_mutex_t lock;      /* of changes to status and features; requests do not take it */
+    _Atomic uint64_t features; /* settled once FEATURES_OK is set */
     _Atomic uint8_t status;
     _Atomic uint8_t writeback;
     _Atomic uint64_t generation; /* of the engine, as acknowledged */
+    _Atomic uint64_t announced;  /* what a KEY_PROGRAM acknowledges; 0: nothing */
 
-    _Atomic uint32_t flight; /* calls of device_submit under way; ATTACHMENT_DRAINING */
+    _Atomic uint32_t flight; /* both halves; ATTACHMENT_DRAINING */
+    _Atomic uint32_t half;   /* in use: FLIGHT_FIRST or FLIGHT_SECOND; changed under `lock` */
 };
 
 /* function.c: the configuration space as `attachment` sees it. */
@@ -75,11 +88,15 @@ size_t function_build_config(const struct ice_attachment *attachment,
                              uint8_t space[static DIALECT_CONFIG_MAX]);
 
 /*
- * attachment.c: around all of device_submit. False: the driver is not ready; leave all the same, as
- * the last thing: the attachment may be gone afterwards.
+ * attachment.c: around all of device_submit, with what enter says it has counted. False: the driver
+ * is not ready; leave all the same, as the last thing: the attachment may be gone afterwards.
  */
-bool attachment_enter(struct ice_attachment *attachment);
-void attachment_leave(struct ice_attachment *attachment);
+bool attachment_enter(struct ice_attachment *attachment, uint32_t *counted);
+void attachment_leave(struct ice_attachment *attachment, uint32_t counted);
+/* Waits for the calls of device_submit that are under way now, not for those that begin later. */
+void attachment_pass(struct ice_attachment *attachment);
+/* A KEY_PROGRAM that was sent when `announced` was has succeeded. */
+void attachment_programmed(struct ice_attachment *attachment, uint64_t announced);
 /* True when writes are to be stable before they complete (virtio 1.3, 5.2.6.2). */
 bool attachment_writes_through(const struct ice_attachment *attachment);
 

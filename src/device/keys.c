@@ -76,7 +76,8 @@ static uint8_t slot_status(struct job *job, int err, const struct slot_key *key)
 uint8_t run_slot_operation(struct job *job)
 {
     const struct ice_function *function = job->function;
-    const struct ice_attachment *attachment = job->attachment;
+    struct ice_attachment *attachment = job->attachment;
+    uint64_t announced = job->request->unaware ? 0 : atomic_load(&attachment->announced);
     const struct slot_owner owner = {attachment->id, job->request->claim, attachment->name};
     struct function_key key;
     struct slot_key held;
@@ -91,6 +92,8 @@ uint8_t run_slot_operation(struct job *job)
     } else {
         key = asked_key(job);
         r = function_program(job->function, slot, &key, &owner, &held, job->why);
+        if (!r)
+            attachment_programmed(attachment, announced);
     }
     return slot_status(job, r, &held);
 }

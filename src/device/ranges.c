@@ -34,6 +34,7 @@ static uint8_t check_range(struct job *job, const struct range *range)
 {
     const struct ice_function *function = job->function;
     uint32_t known = job->command.kind == COMMAND_WRITE_ZEROES ? VIRTIO_BLK_SEGMENT_UNMAP : 0;
+    uint64_t sectors = function_sectors(function);
 
     if (range->flags & ~known)
         return refuse(job, RULE_RANGES_FLAGS, VIRTIO_BLK_S_UNSUPP, EOPNOTSUPP,
@@ -42,11 +43,11 @@ static uint8_t check_range(struct job *job, const struct range *range)
     if (range->sectors > RANGE_MAX_SECTORS)
         return refuse(job, RULE_RANGES_COUNT, VIRTIO_BLK_S_IOERR, EINVAL,
                       "a range of %u sectors is more than %u", range->sectors, RANGE_MAX_SECTORS);
-    if (range->sector > function->sectors || range->sectors > function->sectors - range->sector)
+    if (range->sector > sectors || range->sectors > sectors - range->sector)
         return refuse(job, RULE_IO_RANGE, VIRTIO_BLK_S_IOERR, EIO,
                       "sector %llu + %u is past the end of %s (%llu sectors)",
                       (unsigned long long)range->sector, range->sectors, function->name,
-                      (unsigned long long)function->sectors);
+                      (unsigned long long)sectors);
     return check_blocks(job, range->sector, range->sectors);
 }
 

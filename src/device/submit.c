@@ -35,6 +35,10 @@ static bool writes(enum command_kind kind)
 
 static uint8_t dispatch(struct job *job)
 {
+    if (job->request->replayed && job->command.kind >= COMMAND_KEY_PROGRAM)
+        return refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, EINTR,
+                      "%s was interrupted, and is not run a second time",
+                      command_name(job->command.kind));
     if (job->function->read_only && writes(job->command.kind))
         return refuse(job, RULE_IO_READ_ONLY, VIRTIO_BLK_S_IOERR, EROFS, "%s is read-only",
                       job->function->name);
@@ -220,7 +224,8 @@ void device_submit(struct ice_attachment *attachment, struct ice_request *reques
         .command = {.kind = COMMAND_UNKNOWN},
         .why = &why,
     };
-    bool ready = attachment_enter(attachment);
+    uint32_t counted;
+    bool ready = attachment_enter(attachment, &counted);
     size_t written = 0;
 
     why.err = 0; /* the text is not worth clearing */
@@ -235,5 +240,5 @@ void device_submit(struct ice_attachment *attachment, struct ice_request *reques
     if (why.err)
         report_violation(attachment, job.broken, why.text);
     request->done(request, written, why.err ? &why : NULL);
-    attachment_leave(attachment);
+    attachment_leave(attachment, counted);
 }

@@ -34,7 +34,7 @@ uint8_t check_blocks(struct job *job, uint64_t sector, uint64_t sectors)
 static uint8_t check_range(struct job *job, size_t len)
 {
     const struct command *command = &job->command;
-    uint64_t sectors = job->function->sectors;
+    uint64_t sectors = function_sectors(job->function);
 
     if (!len || len % SECTOR_SIZE)
         return refuse(job, RULE_IO_LENGTH, VIRTIO_BLK_S_IOERR, EINVAL,

@@ -34,6 +34,16 @@ struct ice_request {
      */
     bool claim;
     /*
+     * The driver sent it to a process that died with it in flight: a key operation is refused
+     * (IOERR, why EINTR), as nobody knows how far it came; all else runs as ever.
+     */
+    bool replayed;
+    /*
+     * The driver sent it before it was told of a new engine generation (attachment_announced): a
+     * KEY_PROGRAM acknowledges none.
+     */
+    bool unaware;
+    /*
      * Called exactly once, from any thread, perhaps before submit returns. `written` counts bytes
      * of the writable part: all of them when the device filled the data area; 1 when it wrote just
      * the status byte (the data area is untouched); 0 when there was no answer in virtio's terms
