@@ -129,7 +129,7 @@ static void device_request(struct run *run, void *with, uint64_t dun)
 
 static void run_ours(struct run *run, bool whole_device)
 {
-    struct store store = {&null_store_ops, REQUEST};
+    struct store store = {.ops = &null_store_ops, .size = REQUEST};
     struct ice_attachment *attachment;
     struct rig rig;
 

@@ -277,7 +277,7 @@ static void *work(void *arg)
 
 static void run(struct bench *bench)
 {
-    struct store store = {&null_store_ops, REQUEST};
+    struct store store = {.ops = &null_store_ops, .size = REQUEST};
     double start;
     uint64_t steps = 0;
 

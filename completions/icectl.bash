@@ -28,7 +28,7 @@ _icectl_options()
 _icectl_words()
 {
     case $1 in
-    '') echo 'wait info caps slot key io function view layer reset stats batch' ;;
+    '') echo 'wait info caps slot key io function view layer resize reset stats batch' ;;
     slot) echo 'list program evict' ;;
     key) echo 'generate import prepare derive' ;;
     function | view | layer) echo 'list add remove' ;;

@@ -187,8 +187,7 @@ static ssize_t carry_out(const struct byte_file *file, const struct cut *cut, co
 static ssize_t transfer(const struct byte_file *file, uint64_t offset, uint8_t *buffer, size_t len,
                         bool write, struct ice_why *why)
 {
-    struct cut cut =
-        cut_range(byte_file_unit(file), offset, (size_t)min_u64(len, file->size - offset));
+    struct cut cut = cut_range(byte_file_unit(file), offset, len);
     struct range_hold hold = hold_of(file, &cut, write);
     ssize_t done;
 
@@ -201,20 +200,25 @@ static ssize_t transfer(const struct byte_file *file, uint64_t offset, uint8_t *
 ssize_t byte_file_read(const struct byte_file *file, uint64_t offset, void *buffer, size_t len,
                        struct ice_why *why)
 {
-    if (!len || offset >= file->size)
+    uint64_t size = byte_file_size(file);
+
+    if (!len || offset >= size)
         return 0;
-    return transfer(file, offset, buffer, len, false, why);
+    return transfer(file, offset, buffer, (size_t)min_u64(len, size - offset), false, why);
 }
 
 ssize_t byte_file_write(const struct byte_file *file, uint64_t offset, const void *buffer,
                         size_t len, struct ice_why *why)
 {
+    uint64_t size = byte_file_size(file);
+
     if (!len)
         return 0;
-    if (offset >= file->size)
+    if (offset >= size)
         return why_set(why, ENOSPC, "byte %llu is past the end of the file (%llu bytes)",
-                       (unsigned long long)offset, (unsigned long long)file->size);
-    return transfer(file, offset, (uint8_t *)buffer, len, true, why);
+                       (unsigned long long)offset, (unsigned long long)size);
+    return transfer(file, offset, (uint8_t *)buffer, (size_t)min_u64(len, size - offset), true,
+                    why);
 }
 
 static int zero_part(const struct byte_file *file, uint64_t at, uint64_t len, struct ice_why *why)
@@ -241,13 +245,13 @@ static int zero_sectors(const struct byte_file *file, uint64_t at, uint64_t len,
 int byte_file_zero(const struct byte_file *file, uint64_t offset, uint64_t len, bool unmap,
                    struct ice_why *why)
 {
-    uint64_t into = offset % SECTOR_SIZE, head, tail, middle;
+    uint64_t size = byte_file_size(file), into = offset % SECTOR_SIZE, head, tail, middle;
     int r = 0;
 
     assert(!file->on_disk && !file->context.tagged);
-    if (offset >= file->size)
+    if (offset >= size)
         return 0;
-    len = min_u64(len, file->size - offset);
+    len = min_u64(len, size - offset);
     head = into ? min_u64(SECTOR_SIZE - into, len) : 0;
     tail = (len - head) % SECTOR_SIZE;
     middle = len - head - tail;

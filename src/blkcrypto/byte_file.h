@@ -9,6 +9,7 @@
 #ifndef ICESIM_BLKCRYPTO_BYTE_FILE_H
 #define ICESIM_BLKCRYPTO_BYTE_FILE_H
 
+#include "base/units.h"
 #include "context.h"
 #include "disk.h"
 #include "range_lock.h"
@@ -19,6 +20,7 @@ struct keyed_context {
     struct disk *disk;
     struct disk_key *key; /* NULL: the data as it is */
     uint64_t first;       /* where the range begins on the disk: bytes, whole logical blocks */
+    uint64_t size;        /* of the range: bytes, whole units */
     struct dun dun;       /* of its first data unit */
     uint32_t data_unit;   /* bytes; 512 without a key */
     uint32_t unit;        /* the larger of that and the disk's logical block */
@@ -32,13 +34,23 @@ struct byte_file {
     };
     struct range_lock *locks; /* shared by all files on the same store */
     uint64_t lock_base;       /* the file's offset 0 in the store, bytes */
-    uint64_t size;            /* bytes: capacity rounded down to byte_file_unit */
 };
 
 /* Bytes of what is read or written as a whole. */
 static inline uint32_t byte_file_unit(const struct byte_file *file)
 {
     return file->on_disk ? file->keyed.unit : file->context.data_unit;
+}
+
+/* Bytes; of a keyless context all that the channel's capacity has, as it is now, in whole units. */
+static inline uint64_t byte_file_size(const struct byte_file *file)
+{
+    uint64_t bytes;
+
+    if (file->on_disk)
+        return file->keyed.size;
+    bytes = file->context.channel->capacity * SECTOR_SIZE;
+    return bytes - bytes % file->context.data_unit;
 }
 
 /*

@@ -69,7 +69,7 @@ struct disk_ops {
 
 struct disk {
     const struct disk_ops *ops;
-    uint64_t size;           /* bytes */
+    uint64_t size;           /* bytes; of a native one its maker's to keep up to date */
     struct crypto_caps caps; /* native ones; of a layered disk the intersection; none: all zeros */
     uint32_t block_size;     /* logical: 512 or 4096 */
     bool whole_units;        /* with a key, the offset of a request is whole data units too */

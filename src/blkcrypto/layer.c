@@ -442,3 +442,12 @@ int layer_open(enum layer_map map, uint64_t stripe, struct disk *const *children
     *disk = &layer->disk;
     return 0;
 }
+
+uint64_t layer_uses(const struct disk *disk, unsigned child)
+{
+    const struct layer *layer = CONTAINER_OF(disk, const struct layer, disk);
+
+    if (layer->map == LAYER_STRIPED)
+        return layer->disk.size / layer->count;
+    return layer->starts[child + 1] - layer->starts[child];
+}

@@ -27,4 +27,7 @@ enum layer_map { LAYER_LINEAR, LAYER_STRIPED };
 int layer_open(enum layer_map map, uint64_t stripe, struct disk *const *children, unsigned count,
                struct disk **disk, struct ice_why *why);
 
+/* Of a layer: how many bytes of a child it uses, from the child's first on. */
+uint64_t layer_uses(const struct disk *disk, unsigned child);
+
 #endif

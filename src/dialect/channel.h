@@ -38,8 +38,8 @@ struct channel_ops {
 struct channel {
     const struct channel_ops *ops;
     const struct dialect *dialect;
-    uint64_t features; /* negotiated */
-    uint64_t capacity; /* sectors */
+    uint64_t features;         /* negotiated */
+    _Atomic uint64_t capacity; /* sectors; a maker in the process keeps it up to date */
     uint16_t control_queue;
     /* Of keys, what a maker in the process knows though the dialect does not say: sum of
      * ICE_KEY_TYPE_*, the widest DUN; 0: it does not know. */

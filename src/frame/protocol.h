@@ -117,6 +117,9 @@ enum message {
     /* {} -> [{"name": text, "map": text, "functions": [text…], "sectors": text "0x…"}…] */
     MESSAGE_LAYER_LIST = 48,
     MESSAGE_LAYER_REMOVE = 49, /* {"name": text} -> {}. EBUSY while it has views or open files. */
+    /* {"function": text, "size": text "0x…" (bytes)} -> its entry of FUNCTION_LIST. EBUSY: others
+     * have a part of its media, or a view or layer is beyond the new end. */
+    MESSAGE_FUNCTION_RESIZE = 50,
 };
 
 /* Third element of an EVENT; the numbers of enum attachment_event. */

@@ -54,7 +54,7 @@ static void stat_byte_file(const struct fuse_front *front, uint64_t ino,
     assert(function || raw);
     stat_common(front, ino, S_IFREG | (is_read_only(function, ino) ? 0400 : 0600),
                 raw ? 1 : names_of(front, function), st);
-    stat_size(file->size, st);
+    stat_size(byte_file_size(file), st);
     if (byte_file_unit(file) > BLOCK_BYTES)
         st->st_blksize = (blksize_t)byte_file_unit(file);
 }

@@ -23,7 +23,7 @@ struct open_file *open_file_of(const struct fuse_file_info *fi)
 
 uint64_t open_file_size(const struct open_file *file)
 {
-    return file->text ? file->text_len : file->file.size;
+    return file->text ? file->text_len : byte_file_size(&file->file);
 }
 
 /* FUSE carries an errno, the clause goes to the log. A dead file says nothing new each time. */

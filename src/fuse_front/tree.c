@@ -222,7 +222,7 @@ static void tree_statfs(fuse_req_t req, fuse_ino_t ino)
     struct statvfs vfs = {
         .f_bsize = BLOCK_BYTES,
         .f_frsize = SECTOR_SIZE,
-        .f_blocks = front->raw.size / SECTOR_SIZE,
+        .f_blocks = byte_file_size(&front->raw) / SECTOR_SIZE,
         .f_files = (front->function_count + UINT64_C(1)) * (PLACE_SLOT_0 + SLOTS_MAX),
         .f_namemax = 255,
     };

@@ -48,6 +48,7 @@ command_function command_view_remove;
 command_function command_layer_list;
 command_function command_layer_add;
 command_function command_layer_remove;
+command_function command_resize;
 command_function command_reset;
 command_function command_stats;
 command_function command_batch;

@@ -53,6 +53,7 @@ static const struct command_entry commands[] = {
     {"layer add", command_layer_add, "NAME --map linear|striped[:BYTES] FUNCTION...",
      "Makes one device of several functions."},
     {"layer remove", command_layer_remove, "NAME", "Removes a layer."},
+    {"resize", command_resize, "SIZE", "Gives the function's media another size."},
     {"reset", command_reset, "--scope device|function|engine",
      "Resets attachments, the function's slots, or the engine."},
     {"stats", command_stats, "", "Shows what the function has done."},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Counters as the server names them; those of an inner map go by "outer.inner", and are not shown
- * to people at 0: there are many. Keys and slots of a profile are a table each.
+ * to people at 0: there are many. Nor is null. Keys and slots of a profile are a table each.
  */
 #include "args.h"
 #include "base/bytes.h"
@@ -12,34 +12,66 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
-static int print_counter(FILE *out, const char *group, const char *key, size_t len,
-                         struct reader *reader, struct ice_why *why)
+static enum item_type next_type(struct reader reader)
 {
-    char name[2 * FRAME_KEY_MAX];
+    struct item item;
+
+    return reader_next_head(&reader, &item) == READ_OK ? item.type : ITEM_NULL;
+}
+
+static int print_counter(FILE *out, const char *name, bool inner, struct reader *reader,
+                         struct ice_why *why)
+{
     uint64_t value;
     int err = read_uint(reader, UINT64_MAX, &value, why);
 
-    if (err)
-        return err;
-    snprintf(name, sizeof(name), "%s%s%.*s", group, *group ? "." : "",
-             (int)min_u64(len, FRAME_KEY_MAX), key);
-    if (value || !*group)
+    if (!err && (value || !inner))
         fprintf(out, "%-32s %" PRIu64 "\n", name, value);
-    return 0;
+    return err;
 }
 
-static int print_group(FILE *out, const char *key, size_t len, struct reader *reader,
+static int print_flag(FILE *out, const char *name, struct reader *reader, struct ice_why *why)
+{
+    bool value;
+    int err = read_bool(reader, &value, why);
+
+    if (!err)
+        fprintf(out, "%-32s %s\n", name, value ? "yes" : "no");
+    return err;
+}
+
+static int print_group(FILE *out, const char *group, unsigned depth, struct reader *reader,
+                       struct ice_why *why);
+
+/* A value of a group: a counter, a flag, or a group again, `depth` more at most. */
+static int print_inner(FILE *out, const char *name, unsigned depth, struct reader *reader,
                        struct ice_why *why)
 {
-    char group[FRAME_KEY_MAX + 1];
+    enum item_type type = next_type(*reader);
+
+    if (type == ITEM_BOOL)
+        return print_flag(out, name, reader, why);
+    if (type == ITEM_MAP && depth)
+        return print_group(out, name, depth - 1, reader, why);
+    return print_counter(out, name, true, reader, why);
+}
+
+static int print_group(FILE *out, const char *group, unsigned depth, struct reader *reader,
+                       struct ice_why *why)
+{
+    char name[4 * FRAME_KEY_MAX];
     uint64_t pairs;
     int err = read_map(reader, &pairs, why);
 
-    snprintf(group, sizeof(group), "%.*s", (int)min_u64(len, FRAME_KEY_MAX), key);
     for (; !err && pairs; pairs--) {
+        const char *key;
+        size_t len;
+
         err = read_text(reader, &key, &len, why);
-        if (!err)
-            err = print_counter(out, group, key, len, reader, why);
+        if (err)
+            break;
+        snprintf(name, sizeof(name), "%s.%.*s", group, (int)min_u64(len, FRAME_KEY_MAX), key);
+        err = print_inner(out, name, depth, reader, why);
     }
     return err;
 }
@@ -146,16 +178,19 @@ static int print_slots(FILE *out, struct reader *reader, struct ice_why *why)
 static int print_value(FILE *out, const char *key, size_t len, struct reader *reader,
                        struct ice_why *why)
 {
-    struct reader peek = *reader;
-    struct item item;
+    enum item_type type = next_type(*reader);
+    char name[FRAME_KEY_MAX + 1];
 
-    if (reader_next_head(&peek, &item) == READ_OK && item.type == ITEM_MAP)
-        return print_group(out, key, len, reader, why);
+    snprintf(name, sizeof(name), "%.*s", (int)min_u64(len, FRAME_KEY_MAX), key);
+    if (type == ITEM_MAP)
+        return print_group(out, name, 1, reader, why);
+    if (type == ITEM_NULL)
+        return read_skip(reader, why);
     if (len == strlen("keys") && !memcmp(key, "keys", len))
         return print_keys(out, reader, why);
     if (len == strlen("profile_slots") && !memcmp(key, "profile_slots", len))
         return print_slots(out, reader, why);
-    return print_counter(out, "", key, len, reader, why);
+    return print_counter(out, name, false, reader, why);
 }
 
 static int print_text(FILE *out, struct reader reader, struct ice_why *why)

@@ -67,6 +67,7 @@ static const struct control_kind {
     {MESSAGE_STATS, CONTROL_NO_WAIT, control_stats},
     {MESSAGE_FUNCTION_ADD, CONTROL_WAITS_REQUESTS, control_function_add},
     {MESSAGE_FUNCTION_REMOVE, CONTROL_WAITS_REQUESTS, control_function_remove},
+    {MESSAGE_FUNCTION_RESIZE, CONTROL_WAITS_REQUESTS, control_function_resize},
     {MESSAGE_SLOT_PROGRAM, CONTROL_NO_WAIT, control_slot_program},
     {MESSAGE_SLOT_EVICT, CONTROL_NO_WAIT, control_slot_evict},
     {MESSAGE_KEY_GENERATE, CONTROL_NO_WAIT, control_key_generate},

@@ -9,12 +9,14 @@
 #include "frame/frame.h"
 #include "host.h"
 
+struct back_ends;
 struct views;
 
 /* What the messages act on. */
 struct control {
     struct host *host;
     struct views *views;
+    struct back_ends *back_ends; /* NULL: there are none */
 };
 
 bool control_knows(uint64_t message);

@@ -2,6 +2,7 @@
 /* What a client sent may stand in an error: that is why texts have no control characters. */
 #include "control_args.h"
 #include "base/bytes.h"
+#include "base/parse.h"
 #include <errno.h>
 #include <inttypes.h>
 
@@ -115,6 +116,14 @@ int arguments_read(struct reader *reader, struct argument *arguments, unsigned n
             err = why_set(why, EINVAL, "key \"%s\" is missing", arguments[i].key);
     }
     return err;
+}
+
+int argument_hex(const struct argument *argument, uint64_t *value, struct ice_why *why)
+{
+    struct ice_why cause;
+    if (!argument->given || !parse_number(argument->text, UINT64_MAX, value, &cause))
+        return 0;
+    return why_set(why, cause.err, "key \"%s\": %s", argument->key, cause.text);
 }
 
 int argument_function(struct host *host, const struct argument *name,

@@ -37,6 +37,9 @@ struct argument {
 int arguments_read(struct reader *reader, struct argument *arguments, unsigned n,
                    struct ice_why *why);
 
+/* The number that a text stands for; one that is not given changes nothing. 0, -EINVAL, -ERANGE. */
+int argument_hex(const struct argument *argument, uint64_t *value, struct ice_why *why);
+
 /* Holds the function of that name. 0 or -ENOENT. */
 int argument_function(struct host *host, const struct argument *name,
                       struct host_function **function, struct ice_why *why);

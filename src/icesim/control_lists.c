@@ -100,6 +100,26 @@ int control_function_remove(const struct control *control, struct reader *args,
     return err;
 }
 
+int control_function_resize(const struct control *control, struct reader *args,
+                            struct document *result, struct ice_why *why)
+{
+    struct argument arguments[] = {ARGUMENT_FUNCTION, {.key = "size", .max = 32}};
+    struct host_function *function;
+    uint64_t size = 0;
+    int err = arguments_read(args, arguments, ARRAY_SIZE(arguments), why);
+    if (!err)
+        err = argument_hex(&arguments[1], &size, why);
+    if (!err)
+        err = host_resize(control->host, arguments[0].text, size, why);
+    if (!err)
+        err = argument_function(control->host, &arguments[0], &function, why);
+    if (err)
+        return err;
+    list_function(function, result);
+    host_let_go(control->host, function);
+    return 0;
+}
+
 /* ---- slots ---- */
 
 void answer_fingerprint(struct document *result, const uint8_t fingerprint[FINGERPRINT_BYTES])

@@ -61,6 +61,7 @@ typedef int control_handler(const struct control *control, struct reader *args,
 
 /* control_lists.c */
 control_handler control_function_list, control_function_add, control_function_remove;
+control_handler control_function_resize;
 control_handler control_slots;
 /* control_keys.c */
 control_handler control_slot_program, control_slot_evict;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a function has done, and what its keys and keyslots have. A layer has keys alone: the slots
- * are its functions'.
+ * What a function has done, its back end for VMMs, and what its keys and keyslots have. A layer has
+ * keys alone: the slots are its functions'.
  */
+#include "back_ends.h"
 #include "control_private.h"
 #include "views.h"
 #include <errno.h>
 #include <stdlib.h>
 
-#define COUNTERS 9
+#define COUNTERS 10
 
 static void answer_counters(const struct stats_counters *counters, struct document *result)
 {
@@ -27,6 +28,39 @@ static void answer_counters(const struct stats_counters *counters, struct docume
     document_map(result, RULE_COUNT - 1);
     for (enum rule rule = RULE_NONE + 1; rule < RULE_COUNT; rule++)
         answer_uint(result, rule_name(rule), counters->violations[rule]);
+}
+
+static void answer_refused(const struct refusal_counts *counts, struct document *result)
+{
+    struct document entries = {0};
+    size_t count = 0;
+    for (enum vhost_user_refusal refusal = REFUSAL_NONE + 1; refusal < REFUSALS; refusal++) {
+        if (!counts->of[refusal])
+            continue;
+        answer_uint(&entries, refusal_name(refusal), counts->of[refusal]);
+        count++;
+    }
+    document_text(result, "refused");
+    document_map(result, count);
+    document_append(result, &entries);
+    document_free(&entries);
+}
+
+static void answer_vhost_user(struct back_ends *back_ends, const char *function,
+                              struct document *result)
+{
+    struct vhost_user_counts counts;
+    if (!back_ends_count(back_ends, function, &counts)) {
+        answer_null(result, "vhost_user");
+        return;
+    }
+    document_text(result, "vhost_user");
+    document_map(result, 5);
+    answer_bool(result, "connected", counts.connected);
+    answer_uint(result, "requests", counts.requests);
+    answer_uint(result, "kicks", counts.kicks);
+    answer_uint(result, "calls", counts.calls);
+    answer_refused(&counts.refused, result);
 }
 
 /* The number of keys stands before them. */
@@ -101,8 +135,10 @@ int control_stats(const struct control *control, struct reader *args, struct doc
     if (!err) {
         const struct stats_counters *counters = read_counters(control->host, name.text, &memory);
         document_map(result, (counters ? COUNTERS : 0) + 2);
-        if (counters)
+        if (counters) {
             answer_counters(counters, result);
+            answer_vhost_user(control->back_ends, name.text, result);
+        }
         document_text(result, "keys");
         document_array(result, keys.count);
         document_append(result, &keys.entries);

@@ -113,14 +113,6 @@ int control_view_list(const struct control *control, struct reader *args, struct
     return err ? err : control_views_of(control->views, name.text, result, why);
 }
 
-static int parse_hex(const struct argument *argument, uint64_t *value, struct ice_why *why)
-{
-    struct ice_why cause;
-    if (!argument->given || !parse_number(argument->text, UINT64_MAX, value, &cause))
-        return 0;
-    return why_set(why, cause.err, "key \"%s\": %s", argument->key, cause.text);
-}
-
 static int parse_policy(const struct argument *argument, enum fallback_policy *policy,
                         struct ice_why *why)
 {
@@ -141,9 +133,9 @@ enum { FUNCTION, NAME, ALG, DATA_UNIT, KEY_TYPE, KEY, SECTOR, COUNT, DUN, FALLBA
 static int read_range(const struct argument *arguments, struct view_spec *spec, struct ice_why *why)
 {
     struct ice_why cause;
-    int err = parse_hex(&arguments[SECTOR], &spec->sector, why);
+    int err = argument_hex(&arguments[SECTOR], &spec->sector, why);
     if (!err)
-        err = parse_hex(&arguments[COUNT], &spec->count, why);
+        err = argument_hex(&arguments[COUNT], &spec->count, why);
     if (!err && arguments[COUNT].given && !spec->count)
         err = why_set(why, EINVAL, "a view has at least one data unit, not 0 sectors");
     if (!err && arguments[DUN].given && parse_dun(arguments[DUN].text, &spec->dun, &cause))

@@ -115,19 +115,18 @@ static char *status(void *user)
 
 static struct byte_file raw_file(struct inproc *inproc, struct range_lock *locks, uint64_t base)
 {
-    struct channel *channel = inproc_channel(inproc);
     return (struct byte_file){
-        .context = {.channel = channel, .data_unit = SECTOR_SIZE, .expect = EXPECT_ANY},
+        .context = {.channel = inproc_channel(inproc),
+                    .data_unit = SECTOR_SIZE,
+                    .expect = EXPECT_ANY},
         .locks = locks,
         .lock_base = base,
-        .size = channel->capacity * SECTOR_SIZE,
     };
 }
 
 static bool slot_file(void *user, unsigned slot, struct byte_file *file)
 {
     const struct function_files *files = user;
-    struct channel *channel = inproc_channel(files->slots);
     const struct ice_function *function = files->function->function;
     struct slot_info info;
     unsigned first, count;
@@ -135,16 +134,14 @@ static bool slot_file(void *user, unsigned slot, struct byte_file *file)
     engine_slot_info(function_engine(function), first + slot - files->shown.first_slot, &info);
     if (!info.programmed || info.claimer)
         return false;
-    uint64_t bytes = channel->capacity * SECTOR_SIZE;
     *file = (struct byte_file){
-        .context = {.channel = channel,
+        .context = {.channel = inproc_channel(files->slots),
                     .tagged = true,
                     .slot = slot,
                     .data_unit = info.data_unit,
                     .expect = info.program_count},
         .locks = files->shown.raw.locks,
         .lock_base = files->shown.raw.lock_base,
-        .size = bytes - bytes % info.data_unit,
     };
     return true;
 }

@@ -45,6 +45,14 @@ struct host_watcher {
     /* It is no longer found by name: let go of it. -EBUSY keeps it. */
     int (*removing)(struct host_watcher *watcher, struct host_function *function,
                     struct ice_why *why);
+    /*
+     * It is to have `sectors` from the first of its store on. -EBUSY refuses; after 0 the watcher
+     * makes nothing of its sectors until `resized` comes, which it does whether it has got them
+     * (function_sectors) or not. Both NULL for who does not mind.
+     */
+    int (*resizing)(struct host_watcher *watcher, struct host_function *function, uint64_t sectors,
+                    struct ice_why *why);
+    void (*resized)(struct host_watcher *watcher, struct host_function *function);
 };
 
 /* A name that is no function's while it is taken, and shares their space of names and ids. */
@@ -104,6 +112,15 @@ int host_add(struct host *host, const struct function_spec *spec, struct ice_why
  * -ENOENT; -EBUSY: what a watcher says. Not by a watcher, nor by one who holds it.
  */
 int host_remove(struct host *host, const char *name, struct ice_why *why);
+
+/*
+ * Gives the store of a function that nobody shares with it, and so the function, `size` bytes; all
+ * drivers are told. Waits for requests in flight. 0; -ENOENT; -EBUSY: another function has a part
+ * of the store, or what a watcher says; -EINVAL: no multiple of the logical block, or the function
+ * does not have the whole store; -EFBIG; -EOPNOTSUPP: a block device; what ftruncate(2) says. An
+ * error leaves all as it was. Not by a watcher.
+ */
+int host_resize(struct host *host, const char *name, uint64_t size, struct ice_why *why);
 
 /* 0, or -EEXIST: a function has it, or it is taken. Not by a watcher. */
 int host_take_name(struct host *host, struct host_name *name, struct ice_why *why);

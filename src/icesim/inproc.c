@@ -19,15 +19,18 @@
 
 struct inproc {
     struct channel channel;
+    struct ice_function *function;
     struct ice_attachment *attachment;
     atomic_uint told;      /* events so far */
     atomic_uint caught_up; /* events that have been acted upon */
     pthread_mutex_t lock;  /* of catch_up */
 
     bool for_disk;
-    pthread_mutex_t telling; /* of what follows: held while the disk is told, which is soon done */
-    struct disk *disk;       /* NULL: not open yet, or no more */
-    uint64_t generation;     /* the newest of the events; 0: none came */
+    /* Of the channel's capacity and of what follows: held while the disk is told, which is soon
+     * done. */
+    pthread_mutex_t telling;
+    struct disk *disk;   /* NULL: not open yet, or no more */
+    uint64_t generation; /* the newest of the events; 0: none came */
 };
 
 static struct inproc *of_channel(struct channel *channel)
@@ -45,11 +48,21 @@ static void tell_disk(struct inproc *inproc, uint64_t generation)
     pthread_mutex_unlock(&inproc->telling);
 }
 
+/* Under the lock, so that who comes last has the newest. */
+static void refresh_capacity(struct inproc *inproc)
+{
+    pthread_mutex_lock(&inproc->telling);
+    inproc->channel.capacity = function_sectors(inproc->function);
+    pthread_mutex_unlock(&inproc->telling);
+}
+
 static void on_event(void *user, enum attachment_event event, uint64_t value)
 {
     struct inproc *inproc = user;
     if (event == EVENT_ENGINE_GENERATION)
         tell_disk(inproc, value);
+    else if (event == EVENT_CONFIG_CHANGED)
+        refresh_capacity(inproc);
     atomic_fetch_add_explicit(&inproc->told, 1, memory_order_release);
 }
 
@@ -198,15 +211,17 @@ static int open_channel(struct ice_function *function, bool for_disk, struct inp
     inproc->for_disk = for_disk;
     inproc->channel.ops = for_disk ? &inproc_disk_ops : &inproc_ops;
     inproc->channel.dialect = function_dialect(function);
-    inproc->channel.capacity = function_sectors(function);
+    inproc->function = function;
     inproc->channel.key_types = function_key_types(function);
     inproc->channel.dun_bytes = function_dun_bits(function) / 8;
     int err = attachment_open(function, &events, inproc, &inproc->attachment, why);
-    if (err)
+    if (err) {
         inproc_close(inproc);
-    else
-        *result = inproc;
-    return err;
+        return err;
+    }
+    refresh_capacity(inproc);
+    *result = inproc;
+    return 0;
 }
 
 int inproc_open(struct ice_function *function, struct inproc **result, struct ice_why *why)

@@ -2,7 +2,8 @@
 /*
  * A channel to a function in the same process: an attachment of its own, negotiated and at
  * DRIVER_OK. A new engine generation is acknowledged, and a device reset by the host followed by a
- * new negotiation, before the next request; requests that were on their way are refused.
+ * new negotiation, before the next request; requests that were on their way are refused. The
+ * channel's capacity is the function's.
  */
 #ifndef ICESIM_ICESIM_INPROC_H
 #define ICESIM_ICESIM_INPROC_H

@@ -22,7 +22,8 @@ static void answer(struct connection *c, int err, const struct ice_why *why)
 static void run_job(struct connection *c)
 {
     struct ice_why why = {0};
-    const struct control control = {.host = c->host, .views = c->server->views};
+    const struct control control = {
+        .host = c->host, .views = c->server->views, .back_ends = c->server->back_ends};
     struct reader args = {c->in + c->job_at, c->in + c->job_len};
     c->document = (struct document){0};
     document_array(&c->document, 3);

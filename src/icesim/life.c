@@ -4,6 +4,7 @@
  * there is of it backwards, so one function ends both a full life and a start that failed half way.
  */
 #include "life.h"
+#include "back_ends.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -36,6 +37,7 @@ struct life {
     struct views *views;
     struct fuse_files *files;
     struct fuse_front *front; /* of files, once mounted */
+    struct back_ends *back_ends;
     struct server *server;
     bool pidfile;
     pid_t child; /* 0: none, or ended */
@@ -222,7 +224,11 @@ static int start_mount(struct life *life, struct ice_why *why)
 static int start_server(struct life *life, struct ice_why *why)
 {
     struct server_params params = {
-        .host = &life->host, .views = life->views, .dir = life->runtime.dir};
+        .host = &life->host,
+        .views = life->views,
+        .back_ends = life->back_ends,
+        .dir = life->runtime.dir,
+    };
     return server_start(&params, &life->server, why);
 }
 
@@ -237,7 +243,9 @@ static int start_pidfile(struct life *life, struct ice_why *why)
 
 static int start(struct life *life, struct ice_why *why)
 {
-    int err = take_signals(life, why);
+    int err = back_ends_take(life->options, &life->back_ends, why);
+    if (!err)
+        err = take_signals(life, why);
     frame_bind();
     if (!err)
         err = lock_memory(life->options, why);
@@ -255,6 +263,8 @@ static int start(struct life *life, struct ice_why *why)
         err = views_open(&life->host, &life->views, why);
     if (!err)
         err = start_mount(life, why);
+    if (!err)
+        err = back_ends_open(life->back_ends, &life->host, why);
     if (!err)
         err = start_server(life, why);
     if (!err)
@@ -324,11 +334,18 @@ static void serve_to_the_end(struct life *life)
         life->status = 1;
 }
 
-static void stop(struct life *life)
+static void refuse_new(struct life *life)
 {
-    server_refuse_new(life->server);
+    if (life->server)
+        server_refuse_new(life->server);
+    back_ends_refuse_new(life->back_ends);
     if (life->front)
         fuse_front_detach(life->front);
+}
+
+static void stop(struct life *life)
+{
+    refuse_new(life);
     flush(life);
     serve_to_the_end(life);
 }
@@ -339,6 +356,7 @@ static void end(struct life *life)
         views_end_waits(life->views);
     if (life->server)
         server_stop(life->server);
+    back_ends_close(life->back_ends);
     fuse_files_close(life->files);
     views_close(life->views);
     flush(life);
@@ -354,10 +372,7 @@ static void end(struct life *life)
 static int fail(struct life *life, const struct ice_why *why)
 {
     fprintf(stderr, "icesim: %s\n", why->text);
-    if (life->server)
-        server_refuse_new(life->server);
-    if (life->front)
-        fuse_front_detach(life->front);
+    refuse_new(life);
     end(life);
     return 1;
 }

@@ -6,20 +6,17 @@
  */
 #include "base/bytes.h"
 #include "base/log.h"
+#include "runtime.h"
 #include "server_private.h"
+#include "socket_path.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define DESCRIPTORS_BESIDE  256u /* media, FUSE, the server's own */
-#define DESCRIPTORS_OF_EACH 2u   /* function: its socket, its image */
-#define LISTENER_EVENTS     (EPOLLIN | EPOLLONESHOT)
+#define LISTENER_EVENTS (EPOLLIN | EPOLLONESHOT)
 
 static uint64_t data_of(const struct server *server, const struct listener *listener)
 {
@@ -134,50 +131,6 @@ void listeners_resume(struct server *server)
 
 /* ---- sockets ---- */
 
-static int remove_leftover(const char *path, struct ice_why *why)
-{
-    struct stat st;
-    if (lstat(path, &st) < 0)
-        return errno == ENOENT ? 0 : why_errno(why, errno, "%s", path);
-    if (!S_ISSOCK(st.st_mode))
-        return why_set(why, EEXIST, "%s is in the way, and not a socket", path);
-    return unlink(path) < 0 ? why_errno(why, errno, "removing %s", path) : 0;
-}
-
-/* The mode is set before the name is there (unix(7) takes it from the socket). */
-static int bind_private(int fd, const char *path, struct ice_why *why)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strcpy(address.sun_path, path);
-    if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-        return why_errno(why, errno, "socket %s", path);
-    if (listen(fd, SOMAXCONN) < 0) {
-        int err = why_errno(why, errno, "socket %s", path);
-        unlink(path);
-        return err;
-    }
-    return 0;
-}
-
-/* A listening descriptor, or -errno. */
-static int open_socket(const char *path, struct ice_why *why)
-{
-    size_t room = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
-    if (strlen(path) > room)
-        return why_set(why, ENAMETOOLONG, "socket path %s has %zu bytes; %zu is the most", path,
-                       strlen(path), room);
-    int err = remove_leftover(path, why);
-    if (err)
-        return err;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return why_errno(why, errno, "socket %s", path);
-    err = bind_private(fd, path, why);
-    if (err)
-        close(fd);
-    return err ? err : fd;
-}
-
 /* The lock is held. */
 static void close_listener(struct server *server, struct listener *listener)
 {
@@ -192,15 +145,9 @@ static void close_listener(struct server *server, struct listener *listener)
 static void raise_descriptor_limit(const struct server *server)
 {
     unsigned functions = server->listener_count;
-    rlim_t need = server->limit + DESCRIPTORS_BESIDE + DESCRIPTORS_OF_EACH * functions;
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= need)
-        return;
-    if (limit.rlim_max < need && !functions)
-        log_warning("RLIMIT_NOFILE is %llu: %u connections need %llu",
-                    (unsigned long long)limit.rlim_max, server->limit, (unsigned long long)need);
-    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    unsigned long lacking = runtime_raise_descriptors(functions, server->limit);
+    if (lacking && !functions)
+        log_warning("RLIMIT_NOFILE: %u connections need %lu more", server->limit, lacking);
 }
 
 /* A free entry; NULL: no memory. The lock is held. */
@@ -232,7 +179,7 @@ static int add_listener(struct server *server, char *path, struct host_function 
     struct listener *listener = free_entry(server);
     if (!listener)
         return why_set(why, ENOMEM, "no memory for a socket");
-    int fd = open_socket(path, why);
+    int fd = socket_listen(path, why);
     if (fd < 0)
         return fd;
     int err = server_epoll(server, EPOLL_CTL_ADD, fd, LISTENER_EVENTS, data_of(server, listener));

@@ -18,7 +18,9 @@ int main(int argc, char **argv)
         options_help(stdout);
     else if (options.version)
         puts("icesim " PACKAGE_VERSION);
-    if (options.help || options.version)
+    else if (options.print_capabilities)
+        options_print_capabilities(stdout);
+    if (options.help || options.version || options.print_capabilities)
         return fflush(stdout) ? 1 : 0;
     log_set_level(options.log_level);
     int status = life_run(&options, mask);

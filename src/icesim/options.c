@@ -7,10 +7,13 @@
 #include "base/bytes.h"
 #include "base/parse.h"
 #include "base/units.h"
+#include "socket_path.h"
 #include <argtable2.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STOP_TIMEOUT_MAX 86400u
 
@@ -22,6 +25,8 @@ struct table {
     struct arg_str *state, *bitlocker_iv;
     struct arg_str *dir, *mount;
     struct arg_lit *allow_root;
+    struct arg_str *vhost_user, *fd, *socket_path, *blk_file;
+    struct arg_lit *read_only, *print_capabilities;
     struct arg_str *run, *pidfile, *stop_timeout, *log_level;
     struct arg_lit *no_mlock;
     struct arg_lit *help, *version;
@@ -31,7 +36,7 @@ struct table {
 /* struct table as arg_parse wants it. */
 #define TABLE_ENTRIES (sizeof(struct table) / sizeof(void *))
 
-/* `words`: how many --function may come. */
+/* `words`: how many times an option may come that may come again. */
 static bool table_new(struct table *t, int words)
 {
     t->image = arg_str0(NULL, "image", "FILE", "keep sectors in FILE, as ciphertext");
@@ -50,6 +55,15 @@ static bool table_new(struct table *t, int words)
     t->dir = arg_str0(NULL, "dir", "DIR", "folder of the sockets");
     t->mount = arg_str0(NULL, "mount", "DIR", "show raw, slot/N, view/NAME, status.json under DIR");
     t->allow_root = arg_lit0(NULL, "allow-root", "let root use the mount too");
+    t->vhost_user = arg_strn(NULL, "vhost-user", "FUNCTION=PATH", 0, words,
+                             "listen for a VMM of FUNCTION; may come again");
+    t->fd = arg_strn(NULL, "fd", "[FUNCTION=]FD", 0, words,
+                     "the same, on an open socket; may come again");
+    t->socket_path = arg_str0(NULL, "socket-path", "PATH", "--vhost-user of the first function");
+    t->blk_file = arg_str0(NULL, "blk-file", "FILE", "another name of --image");
+    t->read_only = arg_lit0(NULL, "read-only", "the default function takes no writes");
+    t->print_capabilities =
+        arg_lit0(NULL, "print-capabilities", "print JSON for managers of VMMs and exit");
     t->run = arg_str0(NULL, "run", "COMMAND", "when ready, run COMMAND; exit with its status");
     t->pidfile = arg_str0(NULL, "pidfile", "FILE", "write the process id to FILE when ready");
     t->stop_timeout = arg_str0(NULL, "stop-timeout", "SECONDS", "serve what is open so long (10)");
@@ -95,7 +109,9 @@ static int check_option(const struct table *t, char **argv, uint32_t *seen, stru
     bool joined = name[len] == '=';
     if (!option)
         return why_set(why, EINVAL, "--%.*s: unknown option", (int)min_u64(len, 64), name);
-    if (*seen & 1u << index && option != &t->function->hdr)
+    bool again =
+        option == &t->function->hdr || option == &t->vhost_user->hdr || option == &t->fd->hdr;
+    if (*seen & 1u << index && !again)
         return why_set(why, EINVAL, "--%s: given twice", option->longopts);
     *seen |= 1u << index;
     if (!(option->flag & ARG_HASVALUE))
@@ -164,8 +180,10 @@ static int parse_unsigned(const struct arg_str *option, unsigned min, unsigned m
 static int parse_media(const struct table *t, struct options *options, struct ice_why *why)
 {
     struct ice_why cause;
-    options->image = text(t->image);
-    if (!t->image->count && !t->size->count)
+    options->image = text(t->image->count ? t->image : t->blk_file);
+    if (t->image->count && t->blk_file->count)
+        return why_set(why, EINVAL, "--blk-file: there is --image already");
+    if (!options->image && !t->size->count)
         return why_set(why, EINVAL, "--image or --size: one of them is needed");
     if (!t->size->count)
         return 0;
@@ -230,6 +248,11 @@ static int parse_function(const char *text, struct options *options, struct ice_
     return err ? why_set(why, EINVAL, "--function %.64s: %s", text, cause.text) : 0;
 }
 
+static int parse_default_function(bool read_only, struct options *options, struct ice_why *why)
+{
+    return parse_function(read_only ? "vm0,ro" : "vm0", options, why);
+}
+
 static int parse_functions(const struct table *t, struct options *options, struct ice_why *why)
 {
     size_t n = (size_t)t->function->count;
@@ -238,9 +261,104 @@ static int parse_functions(const struct table *t, struct options *options, struc
     if (!options->functions)
         return why_set(why, EINVAL, "no memory for the options");
     if (!n)
-        return parse_function("vm0", options, why);
+        return parse_default_function(t->read_only->count, options, why);
+    if (t->read_only->count)
+        return why_set(why, EINVAL, "--read-only: with --function, its flag ro says so");
     for (size_t i = 0; !err && i < n; i++)
         err = parse_function(t->function->sval[i], options, why);
+    return err;
+}
+
+/* ---- sockets for vhost-user ---- */
+
+/* The one of the function that `text` names, `len` bytes; it has none yet. Or NULL. */
+static struct vhost_socket *socket_of(const struct arg_str *option, const char *text, size_t len,
+                                      const struct options *options, struct ice_why *why)
+{
+    unsigned i = 0;
+    while (i < options->function_count && (strlen(options->functions[i].name) != len ||
+                                           memcmp(options->functions[i].name, text, len) != 0))
+        i++;
+    if (i == options->function_count) {
+        why_say(why, EINVAL, "--%s %.64s: there is no --function of this name",
+                option->hdr.longopts, text);
+        return NULL;
+    }
+    struct vhost_socket *socket = &options->sockets[i];
+    if (socket->path || socket->fd >= 0) {
+        why_say(why, EINVAL, "--%s %.64s: %s has a socket for vhost-user already",
+                option->hdr.longopts, text, options->functions[i].name);
+        return NULL;
+    }
+    return socket;
+}
+
+static int parse_path(const struct arg_str *option, const char *path, struct vhost_socket *socket,
+                      struct ice_why *why)
+{
+    if (!*path || strlen(path) > SOCKET_PATH_MAX)
+        return why_set(why, EINVAL, "--%s: PATH has %zu bytes; it has 1 to %u",
+                       option->hdr.longopts, strlen(path), SOCKET_PATH_MAX);
+    socket->path = path;
+    return 0;
+}
+
+static int parse_vhost_user(const struct arg_str *option, const char *text,
+                            const struct options *options, struct ice_why *why)
+{
+    size_t len = strcspn(text, "=");
+    if (!text[len])
+        return why_set(why, EINVAL, "--vhost-user %.64s: not FUNCTION=PATH", text);
+    struct vhost_socket *socket = socket_of(option, text, len, options, why);
+    return socket ? parse_path(option, text + len + 1, socket, why) : -EINVAL;
+}
+
+static int parse_socket_path(const struct table *t, const struct options *options,
+                             struct ice_why *why)
+{
+    if (!t->socket_path->count)
+        return 0;
+    if (t->fd->count)
+        return why_set(why, EINVAL, "--socket-path: not together with --fd");
+    const char *first = options->functions[0].name;
+    struct vhost_socket *socket = socket_of(t->socket_path, first, strlen(first), options, why);
+    return socket ? parse_path(t->socket_path, t->socket_path->sval[0], socket, why) : -EINVAL;
+}
+
+static int parse_fd(const struct arg_str *option, const char *text, const struct options *options,
+                    struct ice_why *why)
+{
+    const char *equals = strchr(text, '='), *name = equals ? text : options->functions[0].name;
+    uint64_t fd;
+    struct ice_why cause;
+    int err =
+        blame(option, parse_number(equals ? equals + 1 : text, INT_MAX, &fd, &cause), &cause, why);
+    if (err)
+        return err;
+    if (fd <= STDERR_FILENO)
+        return why_set(why, EINVAL, "--fd %.64s: standard input, output and error are not for it",
+                       text);
+    size_t len = equals ? (size_t)(equals - text) : strlen(name);
+    struct vhost_socket *socket = socket_of(option, name, len, options, why);
+    if (socket)
+        socket->fd = (int)fd;
+    return socket ? 0 : -EINVAL;
+}
+
+static int parse_sockets(const struct table *t, struct options *options, struct ice_why *why)
+{
+    options->sockets = calloc(options->function_count, sizeof(*options->sockets));
+    if (!options->sockets)
+        return why_set(why, EINVAL, "no memory for the options");
+    for (unsigned i = 0; i < options->function_count; i++)
+        options->sockets[i].fd = -1;
+    int err = 0;
+    for (int i = 0; !err && i < t->vhost_user->count; i++)
+        err = parse_vhost_user(t->vhost_user, t->vhost_user->sval[i], options, why);
+    if (!err)
+        err = parse_socket_path(t, options, why);
+    for (int i = 0; !err && i < t->fd->count; i++)
+        err = parse_fd(t->fd, t->fd->sval[i], options, why);
     return err;
 }
 
@@ -280,6 +398,8 @@ static int fill(const struct table *t, struct options *options, struct ice_why *
     if (!err)
         err = parse_functions(t, options, why);
     if (!err)
+        err = parse_sockets(t, options, why);
+    if (!err)
         err = parse_unsigned(t->stop_timeout, 0, STOP_TIMEOUT_MAX, &options->stop_timeout, why);
     if (!err)
         err = parse_log_level(t, options, why);
@@ -288,9 +408,22 @@ static int fill(const struct table *t, struct options *options, struct ice_why *
     return err;
 }
 
+/* It goes before all else, whatever that is: so its convention has it. */
+static bool wants_capabilities(char **argv)
+{
+    while (*++argv) {
+        if (!strcmp(*argv, "--print-capabilities"))
+            return true;
+    }
+    return false;
+}
+
 int options_parse(int argc, char **argv, struct options *options, struct ice_why *why)
 {
     struct table t;
+    *options = (struct options){.print_capabilities = wants_capabilities(argv)};
+    if (options->print_capabilities)
+        return 0;
     int err = table_new(&t, argc) ? 0 : why_set(why, EINVAL, "no memory for the options");
     *options = (struct options){.slots = 32, .stop_timeout = 10};
     if (!err)
@@ -306,7 +439,9 @@ int options_parse(int argc, char **argv, struct options *options, struct ice_why
 void options_free(struct options *options)
 {
     free(options->functions);
+    free(options->sockets);
     options->functions = NULL;
+    options->sockets = NULL;
 }
 
 void options_help(FILE *to)
@@ -319,4 +454,9 @@ void options_help(FILE *to)
         arg_print_glossary(to, (void **)&t, "  %-30s %s\n");
     }
     table_free(&t);
+}
+
+void options_print_capabilities(FILE *to)
+{
+    fputs("{\"type\": \"block\", \"features\": [\"read-only\", \"blk-file\"]}\n", to);
 }

@@ -8,6 +8,12 @@
 #include "function_spec.h"
 #include <stdio.h>
 
+/* Where vhost-user front ends of a function come in. */
+struct vhost_socket {
+    const char *path; /* to listen at, SOCKET_PATH_MAX bytes at most; NULL: none */
+    int fd;           /* open, above 2; -1: none */
+};
+
 struct options {
     const char *image; /* NULL: RAM */
     uint64_t size;     /* bytes, 0: the image's */
@@ -17,6 +23,7 @@ struct options {
     bool strict;                           /* the same */
     struct function_spec *functions;       /* settled, names differ; one at least */
     unsigned function_count;
+    struct vhost_socket *sockets; /* of each function, one way at most */
     bool unsafe_overlap, unsafe_monitor;
     const char *state; /* NULL: the default */
     bool bitlocker_iv_from_dun;
@@ -28,7 +35,7 @@ struct options {
     bool no_mlock;
     unsigned stop_timeout; /* seconds */
     enum log_level log_level;
-    bool help, version; /* then nothing else is checked */
+    bool help, version, print_capabilities; /* then nothing else is checked */
 };
 
 /*
@@ -39,5 +46,8 @@ int options_parse(int argc, char **argv, struct options *options, struct ice_why
 void options_free(struct options *options);
 
 void options_help(FILE *to);
+
+/* What managers of vhost-user back ends ask for. */
+void options_print_capabilities(FILE *to);
 
 #endif

@@ -8,8 +8,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define DESCRIPTORS_BESIDE  256u /* media, FUSE, the server's own */
+#define DESCRIPTORS_OF_EACH 96u  /* function: its socket, its image, a front end's rings */
 
 static char *default_dir(struct ice_why *why)
 {
@@ -153,4 +157,15 @@ int pidfile_write(const char *path, struct ice_why *why)
     }
     free(draft);
     return err;
+}
+
+unsigned long runtime_raise_descriptors(unsigned functions, unsigned connections)
+{
+    rlim_t need = connections + DESCRIPTORS_BESIDE + DESCRIPTORS_OF_EACH * functions;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= need)
+        return 0;
+    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    return need - limit.rlim_cur;
 }

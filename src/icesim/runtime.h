@@ -25,6 +25,12 @@ int runtime_open(struct runtime *runtime, const char *dir, struct ice_why *why);
 /* Removes the lock, and the folder if it is ours and empty. */
 void runtime_close(struct runtime *runtime);
 
+/*
+ * Raises the soft limit of open descriptors to what so many functions and connections need, or as
+ * far as it goes. Returns how many more there should be.
+ */
+unsigned long runtime_raise_descriptors(unsigned functions, unsigned connections);
+
 /* Writes this process's id to `path`, all at once. 0 or -errno. */
 int pidfile_write(const char *path, struct ice_why *why);
 

@@ -200,6 +200,7 @@ int server_start(const struct server_params *params, struct server **result, str
     server->host = params->host;
     server->grace_ms = params->grace_ms ? (int)params->grace_ms : GRACE_MS;
     server->views = params->views;
+    server->back_ends = params->back_ends;
     server->epoll = server->timer = server->stop = -1;
     int err = budget_init(&server->budget, params->buffers ? params->buffers : BUFFERS_MAX);
     if (err) {

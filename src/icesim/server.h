@@ -12,11 +12,13 @@
 #include "host.h"
 
 struct server;
+struct back_ends;
 struct views;
 
 struct server_params {
     struct host *host;
-    struct views *views;  /* for control messages */
+    struct views *views;         /* for control messages */
+    struct back_ends *back_ends; /* the same; NULL: there are none */
     const char *dir;      /* where the sockets go; leftover sockets of these names are replaced */
     unsigned threads;     /* 0: one per core, two at least */
     unsigned connections; /* at once; 0: CONNECTIONS_MAX. Above it one is told so and closed. */

@@ -23,6 +23,7 @@ struct listener {
 struct server {
     struct host *host;
     struct views *views;
+    struct back_ends *back_ends;
     int epoll;
     int grace_ms;
     int timer; /* ticks while there are connections, or a listener waits for one */

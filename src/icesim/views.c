@@ -352,11 +352,11 @@ static void fill(const struct view *view, struct view_file *file)
         .keyed = {.disk = view->disk,
                   .key = view->opened,
                   .first = first,
+                  .size = view->count * SECTOR_SIZE,
                   .dun = view->dun,
                   .data_unit = data_unit,
                   .unit = data_unit > block ? data_unit : block},
         .lock_base = first,
-        .size = view->count * SECTOR_SIZE,
     };
 }
 

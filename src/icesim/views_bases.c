@@ -3,8 +3,10 @@
  * What views and layers stand on. A function's base is an attachment of its own and the native disk
  * over it; it holds the function by refusing its removal, as long as something is on it.
  */
+#include "base/units.h"
 #include "views_private.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,13 +90,14 @@ void base_settle(struct views *views, struct base *base)
     close_function(base);
 }
 
-static bool is_over(const struct base *base, const struct base *child)
+/* How many sectors of `child` the layer `base` uses; 0: it is not over it, or no layer. */
+static uint64_t uses(const struct base *base, const struct base *child)
 {
     for (unsigned i = 0; base->layer && i < base->layer->count; i++) {
         if (base->layer->children[i] == child)
-            return true;
+            return layer_uses(base->disk, i) / SECTOR_SIZE;
     }
-    return false;
+    return 0;
 }
 
 int base_check_unused(const struct views *views, const struct base *base, struct ice_why *why)
@@ -102,7 +105,23 @@ int base_check_unused(const struct views *views, const struct base *base, struct
     const struct base *over = views->bases;
     if (base->views)
         return why_set(why, EBUSY, "view %s is on it", base->views->name);
-    while (over && !is_over(over, base))
+    while (over && !uses(over, base))
         over = over->next;
     return over ? why_set(why, EBUSY, "layer %s is over it", over->name) : 0;
+}
+
+int base_check_inside(const struct views *views, const struct base *base, uint64_t sectors,
+                      struct ice_why *why)
+{
+    for (const struct view *view = base->views; view; view = view->next) {
+        if (view->sector + view->count > sectors)
+            return why_set(why, EBUSY, "view %s has sectors up to %" PRIu64, view->name,
+                           view->sector + view->count - 1);
+    }
+    for (const struct base *over = views->bases; over; over = over->next) {
+        if (uses(over, base) > sectors)
+            return why_set(why, EBUSY, "layer %s has sectors up to %" PRIu64, over->name,
+                           uses(over, base) - 1);
+    }
+    return 0;
 }

@@ -26,9 +26,9 @@ static void describe(const struct base *base, struct layer_info *info)
         .read_only = layer->read_only,
         .raw = {.on_disk = true,
                 .keyed = {.disk = base->disk,
+                          .size = base->disk->size,
                           .data_unit = SECTOR_SIZE,
-                          .unit = base->disk->block_size},
-                .size = base->disk->size},
+                          .unit = base->disk->block_size}},
     };
 }
 
@@ -224,6 +224,28 @@ static int on_removing(struct host_watcher *watcher, struct host_function *funct
     return err;
 }
 
+/* What is made of a function's sectors is made with `changing`. */
+static int on_resizing(struct host_watcher *watcher, struct host_function *function,
+                       uint64_t sectors, struct ice_why *why)
+{
+    struct views *views = CONTAINER_OF(watcher, struct views, watcher);
+    pthread_mutex_lock(&views->changing);
+    const struct base *base = base_find(views, function_name(function->function));
+    int err = base ? base_check_inside(views, base, sectors, why) : 0;
+    if (err)
+        pthread_mutex_unlock(&views->changing);
+    return err;
+}
+
+static void on_resized(struct host_watcher *watcher, struct host_function *function)
+{
+    struct views *views = CONTAINER_OF(watcher, struct views, watcher);
+    const struct base *base = base_find(views, function_name(function->function));
+    if (base)
+        base->disk->size = function_sectors(function->function) * SECTOR_SIZE;
+    pthread_mutex_unlock(&views->changing);
+}
+
 /* ---- life ---- */
 
 static void init_locks(struct views *views)
@@ -243,7 +265,8 @@ int views_open(struct host *host, struct views **result, struct ice_why *why)
     if (!views)
         return why_set(why, ENOMEM, "no memory for views");
     views->host = host;
-    views->watcher = (struct host_watcher){.added = on_added, .removing = on_removing};
+    views->watcher = (struct host_watcher){
+        .added = on_added, .removing = on_removing, .resizing = on_resizing, .resized = on_resized};
     init_locks(views);
     int err = host_watch(host, &views->watcher, why);
     assert(!err);

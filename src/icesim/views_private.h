@@ -84,6 +84,10 @@ void base_settle(struct views *views, struct base *base);
 /* With `changing`: 0, or -EBUSY: "view v1 is on it", "layer l1 is over it". */
 int base_check_unused(const struct views *views, const struct base *base, struct ice_why *why);
 
+/* With `changing`: 0, or -EBUSY: "view v1 has sectors up to 4095", "layer l1 has …". */
+int base_check_inside(const struct views *views, const struct base *base, uint64_t sectors,
+                      struct ice_why *why);
+
 /* ---- views.c ---- */
 
 /* With `changing`: evicts the key. -EBUSY when it is in use, after a while, or with `wait` as waits

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct fd_store {
@@ -142,6 +143,18 @@ static int fd_discard(struct store *store, uint64_t offset, uint64_t len, struct
     return fd_zero(store, offset, len, true, why);
 }
 
+static int fd_resize(struct store *store, uint64_t size, struct ice_why *why)
+{
+    struct fd_store *fs = fd_store_of(store);
+    while (ftruncate(fs->fd, (off_t)size)) {
+        if (errno != EINTR)
+            return why_errno(why, errno, "cannot make %s %llu bytes long", fs->name,
+                             (unsigned long long)size);
+    }
+    store->size = size;
+    return 0;
+}
+
 static void fd_close(struct store *store)
 {
     struct fd_store *fs = fd_store_of(store);
@@ -155,17 +168,20 @@ static const struct store_ops fd_store_ops = {
     .flush = fd_flush,
     .discard = fd_discard,
     .zero = fd_zero,
+    .resize = fd_resize,
     .close = fd_close,
 };
 
 int fd_store_new(int fd, uint64_t size, bool thin, const char *name, struct store **store,
                  struct ice_why *why)
 {
+    struct stat st;
     size_t name_size = strlen(name) + 1;
     struct fd_store *fs = malloc(sizeof(*fs) + name_size);
     if (!fs)
         return why_set(why, ENOMEM, "out of memory");
-    fs->store = (struct store){&fd_store_ops, size};
+    bool fixed = fstat(fd, &st) || S_ISBLK(st.st_mode);
+    fs->store = (struct store){&fd_store_ops, size, fixed};
     fs->fd = fd;
     fs->thin = thin;
     memcpy(fs->name, name, name_size);

@@ -13,7 +13,4 @@
 int fd_store_new(int fd, uint64_t size, bool thin, const char *name, struct store **store,
                  struct ice_why *why);
 
-/* 0 when `size` is one that a store can have; else -EINVAL or -EFBIG. */
-int check_store_size(uint64_t size, struct ice_why *why);
-
 #endif

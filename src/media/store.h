@@ -29,6 +29,12 @@ struct store_ops {
     /* The range reads as zeros afterwards; `unmap`: its space may be given back. */
     int (*zero)(struct store *store, uint64_t offset, uint64_t len, bool unmap,
                 struct ice_why *why);
+    /*
+     * Makes it longer, by zeros, or cuts it; a size that check_store_size takes. Alone: no other
+     * call reaches past the smaller size meanwhile. 0, or -errno with a `why` for the host's owner,
+     * and nothing has changed.
+     */
+    int (*resize)(struct store *store, uint64_t size, struct ice_why *why);
     /* Frees everything; no call is under way. */
     void (*close)(struct store *store);
 };
@@ -36,7 +42,11 @@ struct store_ops {
 struct store {
     const struct store_ops *ops;
     uint64_t size; /* bytes, a multiple of 512 */
+    bool fixed;    /* it is not to be resized: a block device */
 };
+
+/* 0 when `size` is one that a store can have; else -EINVAL or -EFBIG. */
+int check_store_size(uint64_t size, struct ice_why *why);
 
 /*
  * RAM: a memfd, so that a sparse terabyte costs nothing until written; zeroing gives the memory

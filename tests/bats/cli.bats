@@ -41,7 +41,7 @@ keys() { # of a JSON object on standard input, sorted
     is "$(icectl --json slot list | jq '.[0]' | keys)" \
         "alg data_unit fingerprint in_flight key_type owner physical programmed slot"
     is "$(icectl --json stats | keys)" \
-        "bytes_read bytes_written ioerr keys ok profile_slots requests syncs tagged unsupp violations"
+        "bytes_read bytes_written ioerr keys ok profile_slots requests syncs tagged unsupp vhost_user violations"
     is "$(icectl --json io lifetime | keys)" "pre_eol_info typ_a typ_b"
     is "$(icectl --json io id | jq -c .)" '{"id":"icesim-vm0"}'
 }

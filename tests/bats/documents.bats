@@ -105,6 +105,21 @@ completes() {
     done < <(commands_in_help)
 }
 
+@test "icesim-vhost-user(7) has the refusals of the source, and what is offered" {
+    page=$man/icesim-vhost-user.7
+    python3 "$top_srcdir/build-aux/refusals-table.py" | diff - "$page"
+    named=$(grep -oE 'X\([A-Z_]+, *"[a-z-]+"' "$top_srcdir/src/vhost_user/refusal.h" | wc -l)
+    [ "$named" -gt 30 ]
+    same page "$(section icesim-vhost-user.7 REFUSALS | grep -c '^\.It Cm ')" source "$named"
+    messages=$(grep -ohE '\[VHOST_USER_[A-Z_]+\]|(KIND|EMPTY)\([A-Z_]+,' "$top_srcdir"/src/vhost_user/*.c |
+        sed 's/\[VHOST_USER_//; s/\(KIND\|EMPTY\)(//; s/[],]$//' | sort -u)
+    same page "$(awk '/^\.Ss / { on = $2 == "Messages" } on && /^[A-Z_]+[, ]/' "$page" |
+        sed '/^Any other/,$d; s/(ignored)//' | grep -oE '[A-Z_]{8,}' | sort -u)" source "$messages"
+    features=$(grep -ohE 'PROTOCOL_BIT\([A-Z_]+\)' "$top_srcdir"/src/vhost_user/*.c | sort -u |
+        sed 's/.*(\(.*\))/\1/')
+    same page "$(sed -n 's/^\.It [0-9]* Ta \([A-Z_]*\) Ta.*/\1/p' "$page" | sort)" source "$features"
+}
+
 @test "protocol numbers are in the grammar of icesim-protocol(7)" {
     while read -r name number; do
         grep -qE "= \[$number," "$man/icesim-protocol.7" || {

@@ -115,7 +115,7 @@ has_keys() { # SECTION COMMAND...
 
 @test "each document of icectl --json has the keys of its own section, all of them" {
     requires jq
-    start --size 1M --function vm0,slots=0+8,sectors=0+1024 \
+    start --size 1M --vhost-user vm0=guest --function vm0,slots=0+8,sectors=0+1024 \
         --function vm1,dialect=inline,slots=8+8,sectors=1024+512
     program 0
     # some keys are there in some dialects only
@@ -123,7 +123,8 @@ has_keys() { # SECTION COMMAND...
         sort -u >printed
     { documented_keys info; documented_keys caps; } | sort -u | diff printed -
     documented_keys 'function list' | has_keys 'function list' function list
-    documented_keys 'function add' | has_keys 'function add' function add vm2,slots=16+8
+    documented_keys 'function add' | has_keys 'function add' function add vm2,slots=16+8,image=own,size=1M
+    documented_keys resize | has_keys resize -f vm2 resize 2M
     documented_keys caps | has_keys caps caps
     documented_keys 'slot list' | has_keys 'slot list' slot list
     icectl --json view add v --alg aes-256-xts --key-file k0 >added

@@ -12,10 +12,10 @@ python() { # PROGRAM [ARGUMENT...]
 
 @test "recorded frames match the grammar, all of it occurs, mutated frames do not match" {
     if { : <>/dev/fuse; } 2>/dev/null; then
-        start_mounted --size 1M --function vm0,slots=0+28
+        start_mounted --size 1M --function vm0,slots=0+28 --vhost-user vm0=guest
         export ICESIM_MOUNT=$T/m
     else
-        start --size 1M --function vm0,slots=0+28
+        start --size 1M --function vm0,slots=0+28 --vhost-user vm0=guest
     fi
     python "$top_srcdir/tests/bats/grammar.py" "$top_srcdir/man/icesim-protocol.7"
     stop

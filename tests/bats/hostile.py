@@ -120,6 +120,9 @@ def judge(data, control):
     return frames, None, True
 
 
+SIZES = ("0x0", "0x1ff", "x", hex(CAPACITY * 512))  # no function gets another by them
+
+
 def touches(sector, sectors):
     return sector < CAPACITY and sector + sectors > HALF
 
@@ -132,7 +135,9 @@ def harms(message, value):
         return value("slot") == 0
     if message == FUNCTION_ADD:
         return "image" in str(value("function"))  # it would make a file
-    return message == FUNCTION_REMOVE and value("function") == "vm0"
+    if message == FUNCTION_RESIZE and value("size") in SIZES:
+        return False
+    return message in (FUNCTION_REMOVE, FUNCTION_RESIZE) and value("function") == "vm0"
 
 
 def dangerous(frame, data, control, ice):
@@ -234,6 +239,7 @@ def control_frame(rng):
             [RESET, tag, {"scope": rng.choice(("device", "function", "moon")), "function": "vm9"}],
             [FUNCTION_ADD, tag, {"function": spec}],
             [FUNCTION_REMOVE, tag, {"function": "vm7"}],
+            [FUNCTION_RESIZE, tag, {**function, "size": rng.choice(SIZES)}],
             [SLOT_PROGRAM, tag, {**function, **program}],
             [SLOT_EVICT, tag, {**function, "slot": rng.randrange(1, 6)}],
             [KEY_GENERATE, tag, function],

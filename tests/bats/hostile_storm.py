@@ -72,7 +72,7 @@ fallback ".*" is none of auto, forbid, force
 map ".*" is none of linear, striped, striped:BYTES
 map ".*": ".*" is not a size .*
 a layer has at most 16 functions
-key "(sector|count|dun)": ".*" is not a number
+key "(sector|count|dun|size)": ".*" is not a number
 key "dun": ".*" has more than 256 bits
 a view has at least one data unit, not 0 sectors
 scope ".*" needs key "function"
@@ -82,7 +82,7 @@ queue \\d+ is outside 0..\\d+
 no room for the status byte
 """.strip().splitlines()
 # Control messages that say what functions, engine and keys say, too.
-WORK = range(FUNCTION_ADD, LAYER_REMOVE + 1)
+WORK = range(FUNCTION_ADD, FUNCTION_RESIZE + 1)
 FORBIDDEN = "user \\d+ may not control this icesim"  # seen by another user only
 
 

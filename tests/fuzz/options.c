@@ -36,8 +36,10 @@ static void parse_options(int argc, char **argv)
     int err = options_parse(argc, argv, &options, &why);
     HOLDS(err == 0 || err == -EINVAL);
     HOLDS(err == 0 || why.text[0]);
-    if (err || options.help || options.version)
+    if (err || options.help || options.version || options.print_capabilities)
         return;
+    for (unsigned i = 0; i < options.function_count; i++)
+        HOLDS(!options.sockets[i].path || options.sockets[i].fd < 0);
     HOLDS(options.slots >= 1 && options.slots <= 255 && options.size % 512 == 0);
     HOLDS(options.image || options.size);
     HOLDS(options.function_count >= 1 && options.functions[0].name[0]);

@@ -85,6 +85,8 @@ icesim_lines = [
     "--size 64M", "--image f --size 1T --slots 255", "--size 512 --dialect ice2 --log-level debug",
     "--size=4K --dir d --mount m --allow-root --run true --pidfile p --stop-timeout 5 --no-mlock",
     "--size 1M --function vm0,slots=0+8 --function vm1,dialect=inline --reserve 16+8 --unsafe-overlap",
+    "--blk-file f --read-only --socket-path s", "--size 1M --fd 7", "--x --print-capabilities",
+    "--size 1M --function a --function b --function c --vhost-user b=s --fd c=9 --fd 8",
     "--size 1M --strict --dialect ice1 --unsafe-monitor --state s --bitlocker-iv dun",
     "--help", "--version", "--size 0x200", "--size 99999999999T", "--slots 0 --size 1M", "--", "--bogus",
 ]

@@ -9,9 +9,16 @@
  *
  * Exit status: 0 nothing found (with `run`: found while it ran, nothing at its end), 1 otherwise,
  * 2 it could not look.
+ *
+ * Not looked at is memory that another process shares with this one, as a front end does its
+ * guest's: the keys in it are the guest's own. Such is a shared mapping, left out of dumps (dd), of
+ * a file that another process maps too. Memory for secrets is left out of dumps as well, but
+ * private.
  */
 #include "keyscan.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -30,6 +37,8 @@
 
 struct mapping {
     uint64_t start, end;
+    bool shared;
+    char file[64]; /* device and inode */
     char line[256], flags[128];
 };
 
@@ -73,17 +82,62 @@ static long scan_mapping(int memory, const struct mapping *mapping, bool list)
     return finds;
 }
 
+/* ---- mappings ---- */
+
+/* The first line of a mapping, as in maps and smaps. */
+static bool parse_mapping(const char *line, struct mapping *mapping)
+{
+    unsigned long long start, end;
+    char modes[8], device[24], inode[24];
+    if (sscanf(line, "%llx-%llx %7s %*s %23s %23s", &start, &end, modes, device, inode) != 5)
+        return false;
+    *mapping = (struct mapping){.start = start, .end = end, .shared = modes[3] == 's'};
+    snprintf(mapping->file, sizeof(mapping->file), "%s %s", device, inode);
+    snprintf(mapping->line, sizeof(mapping->line), "%.255s", line);
+    return true;
+}
+
+static bool maps_file(const char *pid, const char *file)
+{
+    char path[300], line[512];
+    struct mapping mapping;
+    bool found = false;
+    snprintf(path, sizeof(path), "/proc/%s/maps", pid);
+    FILE *maps = fopen(path, "re");
+    while (maps && !found && fgets(line, sizeof(line), maps))
+        found = parse_mapping(line, &mapping) && mapping.shared && !strcmp(mapping.file, file);
+    if (maps)
+        fclose(maps);
+    return found;
+}
+
+static bool is_mapped_elsewhere(pid_t pid, const char *file)
+{
+    bool found = false;
+    const struct dirent *entry;
+    DIR *proc = opendir("/proc");
+    while (proc && !found && (entry = readdir(proc)))
+        found = isdigit((unsigned char)entry->d_name[0]) && atol(entry->d_name) != pid &&
+                maps_file(entry->d_name, file);
+    if (proc)
+        closedir(proc);
+    return found;
+}
+
+static bool is_guests(pid_t pid, const struct mapping *mapping)
+{
+    return mapping->shared && strstr(mapping->flags, " dd") &&
+           is_mapped_elsewhere(pid, mapping->file);
+}
+
 /* The next mapping of smaps: its first line to its VmFlags. */
 static bool next_mapping(FILE *smaps, struct mapping *mapping)
 {
     char line[512];
     bool named = false;
     while (fgets(line, sizeof(line), smaps)) {
-        unsigned long long start, end;
         line[strcspn(line, "\n")] = 0;
-        if (sscanf(line, "%llx-%llx ", &start, &end) == 2) {
-            *mapping = (struct mapping){.start = start, .end = end};
-            snprintf(mapping->line, sizeof(mapping->line), "%.255s", line);
+        if (parse_mapping(line, mapping)) {
             named = true;
         } else if (named && !strncmp(line, "VmFlags:", 8)) {
             snprintf(mapping->flags, sizeof(mapping->flags), "%.127s", line);
@@ -111,7 +165,7 @@ long scan_process(pid_t pid, bool list)
     FILE *smaps = maps < 0 ? NULL : fdopen(maps, "r");
     long finds = smaps ? 0 : -1;
     while (smaps && next_mapping(smaps, &mapping))
-        if (mapping.end - mapping.start <= MAPPING_MAX)
+        if (mapping.end - mapping.start <= MAPPING_MAX && !is_guests(pid, &mapping))
             finds += scan_mapping(memory, &mapping, list);
     if (smaps)
         fclose(smaps);

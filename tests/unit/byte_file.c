@@ -19,7 +19,7 @@ static uint8_t model[SECTORS * SECTOR_SIZE + 1], data[SECTORS * SECTOR_SIZE + 1]
 /* Often on a boundary of a unit or next to one. */
 static uint64_t some_place(const struct byte_file *file, unsigned *seed)
 {
-    uint64_t at = (uint64_t)rand_r(seed) % file->size, unit = byte_file_unit(file);
+    uint64_t at = (uint64_t)rand_r(seed) % byte_file_size(file), unit = byte_file_unit(file);
 
     if (rand_r(seed) % 2)
         at -= at % unit;
@@ -48,26 +48,26 @@ static void compare_with_array(const char *name, const struct byte_file *file)
 {
     unsigned seed = 42, short_writes = 0, short_reads = 0, wrong = 0;
 
-    fill(model, file->size, &seed);
-    is_int(byte_file_write(file, 0, model, file->size, NULL), (intmax_t)file->size,
-           "%s: the whole file in one write", name);
+    fill(model, byte_file_size(file), &seed);
+    is_int(byte_file_write(file, 0, model, byte_file_size(file), NULL),
+           (intmax_t)byte_file_size(file), "%s: the whole file in one write", name);
     for (unsigned i = 0; i < 300 * test_scale(); i++) {
         uint64_t at = some_place(file, &seed);
-        size_t len = min_u64(some_length(file, &seed), file->size - at);
+        size_t len = min_u64(some_length(file, &seed), byte_file_size(file) - at);
         size_t into = (size_t)rand_r(&seed) % 2; /* buffers at odd addresses */
 
         fill(data + into, len, &seed);
         short_writes += byte_file_write(file, at, data + into, len, NULL) != (ssize_t)len;
         memcpy(model + at, data + into, len);
         at = some_place(file, &seed);
-        len = min_u64(some_length(file, &seed), file->size - at);
+        len = min_u64(some_length(file, &seed), byte_file_size(file) - at);
         short_reads += byte_file_read(file, at, data + into, len, NULL) != (ssize_t)len;
         wrong += memcmp(model + at, data + into, len) != 0;
     }
     is_int(short_writes, 0, "%s: all writes are whole", name);
     is_int(short_reads, 0, "%s: all reads are whole", name);
     is_int(wrong, 0, "%s: all reads are right", name);
-    ok(reads_as(file, 0, model, file->size), "%s: the whole file is right", name);
+    ok(reads_as(file, 0, model, byte_file_size(file)), "%s: the whole file is right", name);
 }
 
 static void test_units(void)
@@ -81,7 +81,8 @@ static void test_units(void)
     for (size_t a = 0; a < ARRAY_SIZE(names); a++)
         for (size_t u = 0; u < ARRAY_SIZE(units); u++) {
             file = bench_programmed(names[a], units[u]);
-            is_int((intmax_t)file.size, SECTORS * SECTOR_SIZE / units[u] * units[u], "size");
+            is_int((intmax_t)byte_file_size(&file), SECTORS * SECTOR_SIZE / units[u] * units[u],
+                   "size");
             snprintf(name, sizeof(name), "%s, %u", names[a], units[u]);
             compare_with_array(name, &file);
             file = bench_keyed(names[a], units[u], units[u]);
@@ -96,14 +97,17 @@ static void test_end(void)
     struct ice_why why = {0};
     uint8_t bytes[600] = {7};
 
-    is_int(byte_file_write(&file, file.size - 100, bytes, 600, &why), 100, "a short write");
-    is_int(byte_file_read(&file, file.size - 100, bytes, 600, &why), 100, "a short read");
-    is_int(byte_file_read(&file, file.size, bytes, 600, &why), 0, "a read at the end");
+    is_int(byte_file_write(&file, byte_file_size(&file) - 100, bytes, 600, &why), 100,
+           "a short write");
+    is_int(byte_file_read(&file, byte_file_size(&file) - 100, bytes, 600, &why), 100,
+           "a short read");
+    is_int(byte_file_read(&file, byte_file_size(&file), bytes, 600, &why), 0, "a read at the end");
     is_int(byte_file_read(&file, UINT64_MAX, bytes, 600, &why), 0, "a read far past the end");
     is_int(why.err, 0, "none of them has a cause");
-    is_int(byte_file_write(&file, file.size, bytes, 600, &why), -ENOSPC, "a write at the end");
+    is_int(byte_file_write(&file, byte_file_size(&file), bytes, 600, &why), -ENOSPC,
+           "a write at the end");
     is_str(why.text, "byte 1048576 is past the end of the file (1048576 bytes)", "its cause");
-    is_int(byte_file_write(&file, file.size, bytes, 0, &why), 0, "a write of nothing");
+    is_int(byte_file_write(&file, byte_file_size(&file), bytes, 0, &why), 0, "a write of nothing");
 }
 
 /* What is written through the file is what the device does with unit and DUN. */
@@ -143,7 +147,7 @@ static void test_keyed(void)
     keyed.keyed.dun = dun_from_u64(UINT32_MAX);
     is_int(byte_file_write(&keyed, 4096, data, 100, &why), -EINVAL, "a DUN past the key's");
     is_str(why.text, "the first DUN does not fit the key's 32 bits", "its cause");
-    is_int(byte_file_write(&keyed, keyed.size, data, 1, &why), -ENOSPC, "past the end");
+    is_int(byte_file_write(&keyed, byte_file_size(&keyed), data, 1, &why), -ENOSPC, "past the end");
 }
 
 /* The disk without a key: by logical blocks, whatever the sector. */
@@ -222,17 +226,18 @@ static void test_zero(void)
     unsigned seed = 3, wrong = 0, zeroed = gate_count(bench.gate, GATE_ZERO);
     struct ice_why why = {0};
 
-    fill(model, file.size, &seed);
-    byte_file_write(&file, 0, model, file.size, NULL);
+    fill(model, byte_file_size(&file), &seed);
+    byte_file_write(&file, 0, model, byte_file_size(&file), NULL);
     for (int i = 0; i < 60; i++) {
         uint64_t at = some_place(&file, &seed), len = some_length(&file, &seed);
-        memset(model + at, 0, min_u64(len, file.size - at));
+        memset(model + at, 0, min_u64(len, byte_file_size(&file) - at));
         wrong += byte_file_zero(&file, at, len, i % 2, &why) != 0;
     }
     is_int(wrong, 0, "zeros anywhere: %s", why.text);
-    ok(reads_as(&file, 0, model, file.size), "are zeros, and nothing else is");
+    ok(reads_as(&file, 0, model, byte_file_size(&file)), "are zeros, and nothing else is");
     ok(gate_count(bench.gate, GATE_ZERO) > zeroed, "whole sectors by WRITE_ZEROES");
-    is_int(byte_file_zero(&file, file.size + 5, 100, true, &why), 0, "past the end: nothing");
+    is_int(byte_file_zero(&file, byte_file_size(&file) + 5, 100, true, &why), 0,
+           "past the end: nothing");
 }
 
 int main(void)

@@ -273,6 +273,7 @@ static void test_stats(void)
         all = all && strstr(strstr(text, "\"violations\":{"), want);
     }
     ok(all, "statistics have every rule");
+    ok(strstr(text, ",\"vhost_user\":null,"), "and no back end");
 }
 
 int main(void)

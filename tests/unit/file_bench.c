@@ -71,12 +71,11 @@ int bench_evict(unsigned slot)
 
 struct byte_file bench_raw(void)
 {
-    struct channel *channel = inproc_channel(bench.inproc);
-
     return (struct byte_file){
-        .context = {.channel = channel, .data_unit = SECTOR_SIZE, .expect = EXPECT_ANY},
+        .context = {.channel = inproc_channel(bench.inproc),
+                    .data_unit = SECTOR_SIZE,
+                    .expect = EXPECT_ANY},
         .locks = bench.locks,
-        .size = channel->capacity * SECTOR_SIZE,
     };
 }
 
@@ -92,7 +91,6 @@ bool bench_slot(unsigned slot, struct byte_file *file)
     file->context.slot = slot;
     file->context.data_unit = info.data_unit;
     file->context.expect = info.program_count;
-    file->size -= file->size % info.data_unit;
     return true;
 }
 
@@ -129,6 +127,7 @@ struct byte_file bench_keyed(const char *algorithm, uint32_t unit, uint64_t firs
                                          .dun_bytes = 4,
                                          .key_type = ICE_KEY_TYPE_RAW};
     struct byte_file file = bench_raw();
+    uint64_t size = byte_file_size(&file) - first;
     struct ice_why why = {0};
 
     close_key();
@@ -140,12 +139,11 @@ struct byte_file bench_keyed(const char *algorithm, uint32_t unit, uint64_t firs
     file.keyed = (struct keyed_context){.disk = bench.disk,
                                         .key = bench.opened,
                                         .first = first,
+                                        .size = size - size % unit,
                                         .dun = dun_from_u64(first / unit),
                                         .data_unit = unit,
                                         .unit = unit};
     file.lock_base = first;
-    file.size -= first;
-    file.size -= file.size % unit;
     return file;
 }
 

@@ -302,9 +302,9 @@ static void tells(const char *want, const char *what)
 static void test_watchers(void)
 {
     struct ice_why why = {.text = ""};
-    struct witness old = {{NULL, on_added, on_removing}, 'o', NULL, false, true};
-    struct witness new = {{NULL, on_added, on_removing}, 'n', NULL, false, false};
-    struct witness third = {{NULL, on_added, on_removing}, 't', "b", false, false};
+    struct witness old = {{.added = on_added, .removing = on_removing}, 'o', NULL, false, true};
+    struct witness new = {{.added = on_added, .removing = on_removing}, 'n', NULL, false, false};
+    struct witness third = {{.added = on_added, .removing = on_removing}, 't', "b", false, false};
     open_host((struct host_params){0});
     is_int(host_watch(&host, &old.watcher, &why), 0, "one watches");
     adds("b,slots=0+1,sectors=0+1");

@@ -63,14 +63,14 @@ static void test_files(void)
 {
     const struct fuse_front_function *vm0 = shown("vm0");
     struct byte_file slot = {0};
-    is_int((intmax_t)front->raw.size, SECTORS * 512, "raw is the whole store");
+    is_int((intmax_t)byte_file_size(&front->raw), SECTORS * 512, "raw is the whole store");
     is_int(vm0->first_slot, 0, "vm0 from slot 0");
     is_int(vm0->slots, 8, "as many slots as the engine");
     ok(!slot_file(front, vm0, 1, &slot) && !slot_file(front, vm0, 8, &slot),
        "an empty slot and one outside have no file");
     program(1, 4096);
     ok(slot_file(front, vm0, 1, &slot), "a programmed one has");
-    is_int((intmax_t)slot.size, 128 * 4096, "of whole data units");
+    is_int((intmax_t)byte_file_size(&slot), 128 * 4096, "of whole data units");
     ok(slot.locks == front->raw.locks, "all files share their locks");
     char *status = front->ops.status(vm0->user);
     ok(status && strstr(status, "{\"info\":{\"function\":\"vm0\"") == status &&

@@ -201,7 +201,7 @@ static void test_bytes(void)
                      second = adds_view("vm1", "a", 1000 + 128);
     for (size_t i = 0; i < sizeof(data); i++)
         data[i] = (uint8_t)(i * 7 ^ i >> 8);
-    is_int((intmax_t)linear.size, 2048 * SECTOR_SIZE, "the size of both");
+    is_int((intmax_t)byte_file_size(&linear), 2048 * SECTOR_SIZE, "the size of both");
     is_int(byte_file_write(&linear, (512 << 10) - 5000, data, 10000, NULL), 10000, "over the seam");
     is_at(&first, (512 << 10) - 5000, data, 5000, "the end of the first");
     is_at(&second, 0, data + 5000, 5000, "the beginning of the second");

@@ -5,11 +5,14 @@
 #include "tap.h"
 #include <errno.h>
 
-#define ARGS_MAX 20
+#define ARGS_MAX    20
+#define TEN         "/123456789"
+#define PATH_OF_107 TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "/123456"
+#define PATH_OF_108 PATH_OF_107 "7"
 
 static int parse(const char *const *args, struct options *options, struct ice_why *why)
 {
-    static char copies[ARGS_MAX][64];
+    static char copies[ARGS_MAX][128];
     char name[] = "icesim";
     char *argv[ARGS_MAX + 2] = {name};
     int argc = 1;
@@ -20,12 +23,24 @@ static int parse(const char *const *args, struct options *options, struct ice_wh
     return options_parse(argc, argv, options, why);
 }
 
+struct refusal {
+    const char *args[ARGS_MAX];
+    const char *text;
+};
+
+static void expect_refusals(const struct refusal *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct options options;
+        struct ice_why why = {.text = ""};
+        is_int(parse(cases[i].args, &options, &why), -EINVAL, "case %zu is refused", i);
+        is_str(why.text, cases[i].text, "%s", cases[i].text);
+    }
+}
+
 static void test_refusals(void)
 {
-    static const struct {
-        const char *args[ARGS_MAX];
-        const char *text;
-    } cases[] = {
+    static const struct refusal cases[] = {
         {{NULL}, "--image or --size: one of them is needed"},
         {{"--slots", "8"}, "--image or --size: one of them is needed"},
         {{"--size", "1M", "--slots", "300"}, "--slots 300: outside 1..255"},
@@ -68,12 +83,42 @@ static void test_refusals(void)
         {{"--size", "1M", "--function", "a,addr=physical", "--strict", "--dialect", "inline"},
          "--function a,addr=physical: addr=physical is against dialect inline, and strict is set"},
     };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct options options;
-        struct ice_why why = {.text = ""};
-        is_int(parse(cases[i].args, &options, &why), -EINVAL, "case %zu is refused", i);
-        is_str(why.text, cases[i].text, "%s", cases[i].text);
-    }
+    expect_refusals(cases, ARRAY_SIZE(cases));
+}
+
+static void test_refused_sockets(void)
+{
+    static const struct refusal cases[] = {
+        {{"--image=a", "--blk-file=b"}, "--blk-file: there is --image already"},
+        {{"--size", "1M", "--read-only", "--function", "a"},
+         "--read-only: with --function, its flag ro says so"},
+        {{"--size", "1M", "--vhost-user", "/s"}, "--vhost-user /s: not FUNCTION=PATH"},
+        {{"--size", "1M", "--vhost-user", "vm0="},
+         "--vhost-user: PATH has 0 bytes; it has 1 to 107"},
+        {{"--size", "1M", "--vhost-user", "vm0=" PATH_OF_108},
+         "--vhost-user: PATH has 108 bytes; it has 1 to 107"},
+        {{"--size", "1M", "--vhost-user", "vm1=/s"},
+         "--vhost-user vm1=/s: there is no --function of this name"},
+        {{"--size", "1M", "--vhost-user", "vm=/s"},
+         "--vhost-user vm=/s: there is no --function of this name"},
+        {{"--size", "1M", "--vhost-user", "=/s"},
+         "--vhost-user =/s: there is no --function of this name"},
+        {{"--size", "1M", "--vhost-user", "vm0=/s", "--vhost-user=vm0=/t"},
+         "--vhost-user vm0=/t: vm0 has a socket for vhost-user already"},
+        {{"--size", "1M", "--vhost-user", "vm0=/s", "--fd=7"},
+         "--fd vm0: vm0 has a socket for vhost-user already"},
+        {{"--size", "1M", "--socket-path", PATH_OF_108},
+         "--socket-path: PATH has 108 bytes; it has 1 to 107"},
+        {{"--size", "1M", "--socket-path", "/s", "--fd", "7"},
+         "--socket-path: not together with --fd"},
+        {{"--size", "1M", "--socket-path", "/s", "--vhost-user", "vm0=/s"},
+         "--socket-path vm0: vm0 has a socket for vhost-user already"},
+        {{"--size", "1M", "--fd", "vm1=7"}, "--fd vm1=7: there is no --function of this name"},
+        {{"--size", "1M", "--fd", "2"}, "--fd 2: standard input, output and error are not for it"},
+        {{"--size", "1M", "--fd", "vm0=x"}, "--fd: \"x\" is not a number"},
+        {{"--size", "1M", "--fd", "0x80000000"}, "--fd: \"0x80000000\" is above 2147483647"},
+    };
+    expect_refusals(cases, ARRAY_SIZE(cases));
 }
 
 static void test_values(void)
@@ -140,10 +185,55 @@ static void test_functions(void)
     options_free(&options);
 }
 
+static void test_sockets(void)
+{
+    struct options options;
+    struct ice_why why = {.text = ""};
+    const char *none[] = {"--blk-file", "disk.img", "--read-only", NULL};
+    is_int(parse(none, &options, &why), 0, "a back-end program's options %s", why.text);
+    is_str(options.image, "disk.img", "--blk-file is --image");
+    ok(options.functions[0].read_only && !options.sockets[0].path && options.sockets[0].fd == -1,
+       "--read-only is for the default function; no socket");
+    options_free(&options);
+    const char *three[] = {"--size=1M",
+                           "--function=a",
+                           "--function",
+                           "b",
+                           "--function=c,ro",
+                           "--vhost-user",
+                           "b=./x=y",
+                           "--fd",
+                           "9",
+                           "--fd=c=0xa",
+                           NULL};
+    is_int(parse(three, &options, &why), 0, "a socket of each function %s", why.text);
+    ok(!options.sockets[0].path && options.sockets[0].fd == 9, "a number alone: the first");
+    is_str(options.sockets[1].path, "./x=y", "a path may have =");
+    ok(options.sockets[1].fd == -1 && options.sockets[2].fd == 10 && !options.sockets[2].path,
+       "a number of a function");
+    options_free(&options);
+    const char *first[] = {"--size=1M",        "--function=a", "--function=b",
+                           "--socket-path=/s", "--fd",         NULL};
+    is_int(parse(first, &options, &why), -EINVAL, "--fd without a value");
+    first[4] = NULL;
+    is_int(parse(first, &options, &why), 0, "--socket-path %s", why.text);
+    ok(!strcmp(options.sockets[0].path, "/s") && !options.sockets[1].path, "is the first's");
+    options_free(&options);
+    const char *longest[] = {"--size=1M", "--vhost-user", "vm0=" PATH_OF_107, NULL};
+    is_int(parse(longest, &options, &why), 0, "the longest path %s", why.text);
+    is_str(options.sockets[0].path, PATH_OF_107, "is taken whole");
+    options_free(&options);
+    const char *ask[] = {"--nonsense", "--size", "--print-capabilities", "x", NULL};
+    ok(!parse(ask, &options, &why) && options.print_capabilities, "capabilities, whatever else");
+    options_free(&options);
+}
+
 int main(void)
 {
     test_refusals();
+    test_refused_sockets();
     test_values();
     test_functions();
+    test_sockets();
     return tap_done();
 }
