@@ -6,7 +6,7 @@ cd "${top_srcdir:-.}" || exit 1
 flags='-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -Wall -Wextra -Wundef -Werror'
 number=0
 failed=0
-for header in src/*/*.h tests/unit/*.h; do
+for header in src/*/*.h tests/unit/*.h tests/vhost_frontend/*.h; do
     [ -f "$header" ] || continue
     number=$((number + 1))
     name=${header#src/}
