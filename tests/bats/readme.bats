@@ -11,7 +11,7 @@ setup() {
     mkdir -m 700 user
 }
 
-session() { # PROMPT [WITHOUT]
+session() { # PROMPT [without TEXT]
     PYTHONDONTWRITEBYTECODE=1 timeout -k 1 120 \
         python3 "$top_srcdir/tests/bats/readme.py" "$top_srcdir/README.md" "$@" 3>&-
 }
@@ -20,7 +20,7 @@ session() { # PROMPT [WITHOUT]
     requires python3 mkfs.ext4
     requires_fuse
     requires_loop
-    session '#' cryptsetup
+    session '#' without cryptsetup
 }
 
 @test "README: the image of that session opened by dm-crypt" {

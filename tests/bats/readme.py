@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Runs the lines of README.md that begin with a prompt, and compares what they print.
 
-    readme.py README PROMPT [WITHOUT]
+    readme.py README PROMPT [without TEXT | only TEXT]
 
 All lines with PROMPT (# or $) are one session of a shell, in the working directory; blocks that
-contain WITHOUT are left out. What differs from run to run may differ here: times, folders, hexadecimal
-strings of 16 digits and more. The log of icesim comes when it comes: each line of it in README must
-occur somewhere; so does what AddressSanitizer says of coroutines, where programs are built with it."""
+contain TEXT are left out, or are all there is. What differs from run to run may differ here: times,
+folders, hexadecimal strings of 16 digits and more. The log of icesim comes when it comes: each line of
+it in README must occur somewhere; so does what AddressSanitizer says of coroutines, where programs are
+built with it."""
 
 import os
 import re
@@ -56,12 +57,14 @@ def run(session):
 
 
 def main():
-    readme, prompt, without = (sys.argv + [None])[1:4]
+    readme, prompt, *choice = sys.argv[1:]
     with open(readme) as file:
-        parts = [block for block in blocks(file.read())
-                 if without is None or without not in "\n".join(block)]
+        parts = list(blocks(file.read()))
+    if choice:
+        wanted, text = {"without": False, "only": True}[choice[0]], choice[1]
+        parts = [block for block in parts if (text in "\n".join(block)) == wanted]
     session = [step for block in parts for step in steps(block, prompt)]
-    assert len(session) > 5, session
+    assert len(session) >= 3, session
     said = run(session)
     assert len(said) == len(session) + 1, said
     log = {same_everywhere(line) for part in said for line in part.splitlines() if LOG.match(line)}
