@@ -13,8 +13,8 @@
 #   CASE           only cases whose name begins so: `fuse/rand`, `engine`
 #
 # Prints one line per case: name, A, B, median of A/B over the pairs, its quartiles and extremes; A
-# and B are throughputs. Exit status: 1 when a side cannot be measured, or A is slower than a peer; 2
-# usage. Installs what it needs (Debian packages, as root or by sudo). bench/README.md says what the
+# and B are throughputs. Exit status: 1 when a side cannot be measured, or a ratio is less than it has
+# to be; 2 usage. Installs what it needs (Debian packages, as root or by sudo). bench/README.md says what the
 # cases mean.
 
 set -u
@@ -26,6 +26,7 @@ packages="autoconf automake libtool pkg-config gcc libc6-dev make
     cryptsetup-bin e2fsprogs fio fuse3 libnbd-bin mount nbdkit qemu-system-common util-linux"
 
 fuse_loads="write-1 read-1 write-4 read-4 randwrite-1 randread-1 randwrite-4 randread-4"
+vhost_loads="write-1 read-1 write-32 read-32 randwrite-1 randread-1 randwrite-32 randread-32"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 pairs=11 seconds=0.5 folder=/dev/shm build='' work=''
@@ -43,8 +44,9 @@ usage() {
 }
 
 # Lines: CASE WORKLOAD A B KIND. Cases of one workload share its measurements. KIND: `bound` is the
-# most that can be had, `peer` is another implementation, never to be slower than, `tenth` what A is
-# never to have less than a tenth of.
+# most that can be had, `peer` is another implementation, never to be slower than, `half` one that A
+# is to be twice as fast as, `other` one that is compared with and no more, `tenth` what A is never to
+# have less than a tenth of.
 all_cases() {
     local op unit side load
     for unit in 512 4096; do
@@ -78,6 +80,11 @@ all_cases() {
     done
     for load in 4096-1 4096-32 1048576-4; do
         echo "socket/write-$load socket/$load client echo bound"
+    done
+    for load in $vhost_loads; do
+        echo "vhost/$load/raw vhost/$load plain raw other"
+        echo "vhost/$load/luks vhost/$load tagged luks half"
+        echo "vhost/$load/plain vhost/$load tagged plain bound"
     done
     echo "isolation/64 isolation/64 beside alone tenth"
 }
@@ -158,7 +165,7 @@ print_case() { # CASE WORKLOAD A B KIND
             { r[NR] = $1 }
             END {
                 median = at(0.5)
-                least = kind == "peer" ? 1 : kind == "tenth" ? 0.1 : 0
+                least = kind == "peer" ? 1 : kind == "half" ? 2 : kind == "tenth" ? 0.1 : 0
                 note = median < least ? "  SLOWER" : ""
                 printf "%-24s %-18s %-24s %6.2f  %5.2f..%-5.2f  %5.2f..%-5.2f%s\n", name, a, b,
                     median, at(0.25), at(0.75), r[1], r[NR], note

@@ -3,8 +3,8 @@
 #
 # What the sides of a comparison are: how each is started, measured and stopped. measure_GROUP SIDE
 # LOAD prints bytes per second. Images of all sides lie in one folder, are of one size, and are
-# written once before anything is measured. Data units are 512 bytes on all sides: LUKS has no others
-# in qemu and nbdkit.
+# written once before anything is measured. Data units are 512 bytes, as LUKS has no others in qemu and
+# nbdkit, but for icesim's on the rings, where they are 4096.
 
 size_mib=128
 pids=() mounts=() loops=()
@@ -30,6 +30,10 @@ side_name() {
     nbdkit) echo "nbdkit luks, nbdfuse" ;;
     client) echo "tagged writes" ;;
     echo) echo "bare echo" ;;
+    plain) echo "icesim, plain" ;;
+    tagged) echo "icesim, tagged" ;;
+    raw) echo "qemu-storage-daemon raw" ;;
+    luks) echo "qemu-storage-daemon LUKS" ;;
     beside) echo "slowest, stormed" ;;
     alone) echo "slowest, undisturbed" ;;
     esac
@@ -234,6 +238,55 @@ measure_socket() { # SIDE BYTES-IN_FLIGHT
         ;;
     echo) "$build/bench/echo" "${2%-*}" "${2#*-}" "$seconds" ;;
     esac
+}
+
+# ---- vhost: one front end drives the rings of each ----
+
+# Waits for a socket that listens; servers make the name before they do.
+await_socket() { # PATH SIDE
+    local tries
+    for ((tries = 0; tries < 100; tries++)); do
+        [ ! -S "$1" ] || return 0
+        sleep 0.1
+    done
+    fail "$(side_name "$2") does not serve: $(tail -n 1 "$work/log")"
+}
+
+serve_ring() { # SIDE BLOCKDEV-ARGUMENT...
+    local side=$1
+    shift
+    serve qemu-storage-daemon "$@" --export \
+        "vhost-user-blk,id=ring,node-name=$side,addr.type=unix,addr.path=$work/$side.ring,writable=on"
+    await_socket "$work/$side.ring" "$side"
+}
+
+start_vhost() {
+    local side
+    [ ! -S "$work/plain.ring" ] || return 0
+    (umask 077 && head -c 64 /dev/urandom >"$work/ring.key")
+    serve "$build/icesim" --image "$work/ring.img" --size ${size_mib}M --dir "$work/ring" \
+        --vhost-user "vm0=$work/plain.ring" --log-level error
+    { "$build/icectl" -d "$work/ring" wait && "$build/icectl" -d "$work/ring" slot program 0 \
+        --alg aes-256-xts --key-file "$work/ring.key" --data-unit 4096; } >>"$work/log" 2>&1 ||
+        return 1
+    ln -s plain.ring "$work/tagged.ring"
+    truncate -s ${size_mib}M "$work/raw.img"
+    serve_ring raw --blockdev "driver=file,node-name=raw,filename=$work/raw.img"
+    printf bench >"$work/passphrase"
+    make_luks "$work/luks.img"
+    serve_ring luks --object "secret,id=secret,file=$work/passphrase" \
+        --blockdev "driver=file,node-name=image,filename=$work/luks.img" \
+        --blockdev driver=luks,node-name=luks,file=image,key-secret=secret
+    for side in tagged raw luks; do
+        "$build/bench/vhost" "$side" "$work/$side.ring" fill 1048576 1 "$seconds" \
+            >>"$work/log" 2>&1 || return 1
+    done
+}
+
+measure_vhost() { # SIDE LOAD-IN_FLIGHT
+    local load=${2%-*} bytes=1048576
+    case $load in rand*) bytes=4096 ;; esac
+    "$build/bench/vhost" "$1" "$work/$1.ring" "$load" $bytes "${2#*-}" "$seconds"
 }
 
 # ---- isolation: 64 functions, each with a driver, and hostile drivers on three more ----
