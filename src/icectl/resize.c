@@ -10,7 +10,7 @@
 static enum status resize(struct icectl *icectl, const char *text)
 {
     char number[sizeof("0x") + 16];
-    const struct control_argument argument = argument_text("size", number);
+    struct control_argument argument;
     struct ice_why why;
     uint64_t size;
 
@@ -18,6 +18,7 @@ static enum status resize(struct icectl *icectl, const char *text)
         return fail(icectl, STATUS_USAGE, "%s", why.text);
     set_action(icectl, "resize %.32s", text);
     snprintf(number, sizeof(number), "0x%" PRIx64, size);
+    argument = argument_text("size", number);
     return ask_control(icectl, MESSAGE_FUNCTION_RESIZE, true, &argument, 1, show_document);
 }
 
