@@ -333,21 +333,16 @@ int attachment_acknowledge(struct ice_attachment *a, uint64_t generation, struct
     return 0;
 }
 
-void attachment_announced(struct ice_attachment *a, uint64_t generation)
-{
-    atomic_store(&a->announced, generation);
-}
-
 void attachment_recall_generation(struct ice_attachment *a, uint64_t generation)
 {
     if (generation < atomic_load(&a->generation))
         atomic_store(&a->generation, generation);
 }
 
-void attachment_programmed(struct ice_attachment *a, uint64_t announced)
+void attachment_programmed(struct ice_attachment *a, uint64_t generation)
 {
     uint64_t seen = atomic_load(&a->generation);
 
-    while (announced > seen && !atomic_compare_exchange_weak(&a->generation, &seen, announced))
+    while (generation > seen && !atomic_compare_exchange_weak(&a->generation, &seen, generation))
         ;
 }

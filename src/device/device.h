@@ -222,13 +222,6 @@ int attachment_acknowledge(struct ice_attachment *attachment, uint64_t generatio
                            struct ice_why *why);
 
 /*
- * The same for a driver that has no message for it, as behind a ring: `generation` was announced
- * to it (a config interrupt), and the first KEY_PROGRAM that succeeds from now on acknowledges it,
- * unless its request says that the driver was unaware.
- */
-void attachment_announced(struct ice_attachment *attachment, uint64_t generation);
-
-/*
  * The driver may hold keys of an engine that is no more, or of `generation`: nothing newer is
  * acknowledged. 0 is of no engine.
  */

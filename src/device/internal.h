@@ -77,7 +77,6 @@ struct ice_attachment {
     _Atomic uint8_t status;
     _Atomic uint8_t writeback;
     _Atomic uint64_t generation; /* of the engine, as acknowledged */
-    _Atomic uint64_t announced;  /* what a KEY_PROGRAM acknowledges; 0: nothing */
 
     _Atomic uint32_t flight; /* both halves; ATTACHMENT_DRAINING */
     _Atomic uint32_t half;   /* in use: FLIGHT_FIRST or FLIGHT_SECOND; changed under `lock` */
@@ -95,8 +94,8 @@ bool attachment_enter(struct ice_attachment *attachment, uint32_t *counted);
 void attachment_leave(struct ice_attachment *attachment, uint32_t counted);
 /* Waits for the calls of device_submit that are under way now, not for those that begin later. */
 void attachment_pass(struct ice_attachment *attachment);
-/* A KEY_PROGRAM that was sent when `announced` was has succeeded. */
-void attachment_programmed(struct ice_attachment *attachment, uint64_t announced);
+/* A KEY_PROGRAM that acknowledges `generation` (0: none) has succeeded. */
+void attachment_programmed(struct ice_attachment *attachment, uint64_t generation);
 /* True when writes are to be stable before they complete (virtio 1.3, 5.2.6.2). */
 bool attachment_writes_through(const struct ice_attachment *attachment);
 

@@ -77,7 +77,6 @@ uint8_t run_slot_operation(struct job *job)
 {
     const struct ice_function *function = job->function;
     struct ice_attachment *attachment = job->attachment;
-    uint64_t announced = job->request->unaware ? 0 : atomic_load(&attachment->announced);
     const struct slot_owner owner = {attachment->id, job->request->claim, attachment->name};
     struct function_key key;
     struct slot_key held;
@@ -93,7 +92,7 @@ uint8_t run_slot_operation(struct job *job)
         key = asked_key(job);
         r = function_program(job->function, slot, &key, &owner, &held, job->why);
         if (!r)
-            attachment_programmed(attachment, announced);
+            attachment_programmed(attachment, job->request->acknowledges);
     }
     return slot_status(job, r, &held);
 }

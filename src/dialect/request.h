@@ -39,10 +39,11 @@ struct ice_request {
      */
     bool replayed;
     /*
-     * The driver sent it before it was told of a new engine generation (attachment_announced): a
-     * KEY_PROGRAM acknowledges none.
+     * A KEY_PROGRAM that succeeds acknowledges this generation of the engine, of which the driver
+     * was told before it sent it; 0: none. For drivers that have no message for it, as behind a
+     * ring.
      */
-    bool unaware;
+    uint64_t acknowledges;
     /*
      * Called exactly once, from any thread, perhaps before submit returns. `written` counts bytes
      * of the writable part: all of them when the device filled the data area; 1 when it wrote just

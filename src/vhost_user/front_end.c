@@ -45,20 +45,40 @@ static void on_event(void *user, enum attachment_event event, uint64_t value)
     (void)!write(front->events, &one, sizeof(one)); /* fails if raised up to the brim */
 }
 
-/* Once the driver has its interrupt, or there is no way to give it one. */
-static void announce(struct front_end *front)
+/*
+ * Around what sends the driver a config interrupt, which it may answer before that returns: a
+ * generation is announced first, and taken back if there was no room.
+ */
+static void begin_telling(struct front_end *front)
 {
-    if (!front->to_announce || back_channel_owes_config(&front->channel))
+    if (!front->to_announce)
         return;
-    attachment_announced(front->attachment, front->to_announce);
-    front->to_announce = 0;
+    for (unsigned i = 0; i < front->queue_count; i++)
+        queue_mark(&front->queues[i]);
+    atomic_store(&front->host.announced, front->to_announce);
+}
+
+static void end_telling(struct front_end *front)
+{
+    if (!back_channel_owes_config(&front->channel))
+        front->to_announce = 0;
+    else if (front->to_announce)
+        atomic_store(&front->host.announced, 0);
 }
 
 static void tell_config(struct front_end *front)
 {
+    begin_telling(front);
     if (front_end_has(front, VHOST_USER_PROTOCOL_F_CONFIG))
         back_channel_config(&front->channel);
-    announce(front);
+    end_telling(front);
+}
+
+void front_end_pay(struct front_end *front)
+{
+    begin_telling(front);
+    back_channel_pay(&front->channel);
+    end_telling(front);
 }
 
 static bool is_live(const struct front_end *front)
@@ -76,8 +96,6 @@ static void tell_generation(struct front_end *front)
 
     if (!is_live(front) || attachment_generation(front->attachment) >= now)
         return;
-    for (unsigned i = 0; i < front->queue_count; i++)
-        queue_mark(&front->queues[i]);
     front->to_announce = now;
     tell_config(front);
 }
@@ -155,7 +173,7 @@ static void reset(struct front_end *front)
     attachment_set_status(a, 0, NULL);
     front->status = 0;
     front->to_announce = 0;
-    attachment_announced(a, 0);
+    atomic_store(&front->host.announced, 0);
     attachment_acknowledge(a, engine_generation(function_engine(front->function)), NULL);
     inflight_note_generation(&front->log, attachment_generation(a));
 }
@@ -236,7 +254,7 @@ enum vhost_user_refusal front_end_settle(struct front_end *front)
         if (should && !queue->running)
             refusal = expect_driver(front);
         if (should && !queue->running && !refusal)
-            queue_run(queue);
+            front->untold |= queue_run(queue);
         else if (!should)
             queue_halt(queue);
     }
@@ -352,6 +370,5 @@ bool front_end_attend(struct front_end *front)
         tell_generation(front);
     if (news & 1u << EVENT_CONFIG_CHANGED)
         tell_config(front);
-    announce(front);
     return true;
 }

@@ -33,7 +33,7 @@ struct front_end {
     uint8_t writeback; /* as set last … */
     bool writeback_set;
     bool untold;          /* of the engine's generation, when its rings run next */
-    uint64_t to_announce; /* a generation, once the driver has its config interrupt; 0: none */
+    uint64_t to_announce; /* a generation that the driver is to be told of; 0: none */
     atomic_uint news;     /* of the attachment, by enum attachment_event */
     atomic_uint resets;   /* of the device, by the host */
 };
@@ -46,6 +46,9 @@ void front_end_close(struct front_end *front);
 
 /* Reads messages, as many as are there, within reason. False: it is to be closed. */
 bool front_end_receive(struct front_end *front);
+
+/* There is room in the channel: sends what is owed. */
+void front_end_pay(struct front_end *front);
 
 /* After `events` was raised. False: it is to be closed. */
 bool front_end_attend(struct front_end *front);

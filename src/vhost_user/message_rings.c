@@ -233,6 +233,7 @@ enum vhost_user_refusal handle_set_channel(struct front_end *front, struct messa
         return REFUSAL_CHANNEL_FD;
     front_end_halt(front);
     back_channel_open(&front->channel, message_take_fd(message));
+    front->untold = true; /* what was owed is forgotten */
     return REFUSAL_NONE;
 }
 

@@ -69,7 +69,7 @@ bool queue_should_run(const struct queue *queue)
 static bool make_requests(struct queue *queue)
 {
     size_t requests = queue->size * sizeof(struct ring_request);
-    size_t bytes = requests + 2 * queue->size * sizeof(struct turn);
+    size_t bytes = requests + 2 * (size_t)queue->size * sizeof(struct turn);
     void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -156,6 +156,8 @@ static const char *start(struct queue *queue)
 
     if (fault)
         return fault;
+    if (atomic_load(&queue->mark) == MARK_LATER)
+        queue_mark(queue);
     atomic_store(&queue->stop, false);
     err = worker_start(&queue->worker, ring_thread, queue);
     queue->running = !err;
@@ -163,8 +165,9 @@ static const char *start(struct queue *queue)
 }
 
 /* Regions come and go one by one: one that is not there yet is waited for. */
-void queue_run(struct queue *queue)
+bool queue_run(struct queue *queue)
 {
+    bool late = atomic_load(&queue->mark) == MARK_LATER;
     enum vhost_user_refusal refusal = map(queue);
     const char *fault = refusal ? refusal_text(refusal) : start(queue);
 
@@ -172,11 +175,12 @@ void queue_run(struct queue *queue)
         log_info("%s: ring %u waits: %s", queue->host->name, queue->index, fault);
     else if (fault)
         queue_break(queue, fault);
+    return late && queue->running;
 }
 
 void queue_mark(struct queue *queue)
 {
-    uint32_t mark = queue->vring.desc ? MARKED | vring_available(&queue->vring) : 0;
+    uint32_t mark = queue->vring.desc ? MARKED | vring_available(&queue->vring) : MARK_LATER;
 
     atomic_store_explicit(&queue->mark, mark, memory_order_release);
 }
@@ -208,7 +212,8 @@ static void clean(struct queue *queue)
     vring_unmap(&queue->vring);
     queue->log = (struct inflight_queue){0};
     queue->prepared = false;
-    atomic_store(&queue->mark, 0);
+    if (atomic_load(&queue->mark))
+        atomic_store(&queue->mark, MARK_LATER);
     atomic_store(&queue->broken, false);
 }
 
@@ -243,4 +248,5 @@ void queue_forget(struct queue *queue)
     queue->addressed = false;
     queue->enabled = false;
     queue->vring.next_avail = 0;
+    atomic_store(&queue->mark, 0);
 }

@@ -16,7 +16,7 @@
 #include "worker.h"
 #include <pthread.h>
 
-/* What the rings of a front end share. Changes only while none runs. */
+/* What the rings of a front end share. All but `announced` changes only while none runs. */
 struct queue_host {
     const char *name; /* of the function */
     struct ice_attachment *attachment;
@@ -26,6 +26,8 @@ struct queue_host {
     struct refusal_counts *refused;
     bool in_band;             /* kicks, calls and errors without a descriptor go by messages */
     bool event_idx, indirect; /* negotiated */
+    /* The engine's generation that the driver was told of, for what is behind the marks; 0: none */
+    _Atomic uint64_t announced;
 };
 
 /* Where a chain to submit comes from. */
@@ -48,7 +50,8 @@ struct ring_request {
     struct chain chain;
 };
 
-#define MARKED (UINT32_C(1) << 16)
+#define MARKED     (UINT32_C(1) << 16)
+#define MARK_LATER (UINT32_C(1) << 17) /* the ring is not mapped */
 
 struct queue {
     const struct queue_host *host;
@@ -67,7 +70,7 @@ struct queue {
     int wake; /* an eventfd that the thread looks at beside the kick */
     atomic_bool stop;
     atomic_bool broken;    /* until queue_rewind */
-    _Atomic uint32_t mark; /* MARKED | an available index; 0: none */
+    _Atomic uint32_t mark; /* MARKED | an available index; MARK_LATER; 0: none */
 
     /* The thread's. */
     struct vring vring;
@@ -103,11 +106,15 @@ bool queue_should_run(const struct queue *queue); /* and it is not broken */
 
 /*
  * Starts the thread of a ring that should run and does not, if the ring is in memory that is
- * shared. Another failure breaks it.
+ * shared. Another failure breaks it. True: it is marked only now, so the driver is to be told
+ * again.
  */
-void queue_run(struct queue *queue);
+bool queue_run(struct queue *queue);
 
-/* Requests that are available by now were sent by a driver that is unaware of what comes. */
+/*
+ * Requests that are available by now were sent by a driver that is unaware of what comes. Those of
+ * a ring that is not mapped are looked for when it runs.
+ */
 void queue_mark(struct queue *queue);
 
 /* Waits until the ring's thread has ended, and all that was in flight. */

@@ -148,19 +148,23 @@ static void tell_after(struct queue *queue, size_t bytes)
         ring_tell(queue);
 }
 
-/* Whether the driver made it available before the mark that queue_mark has set. */
-static bool is_unaware(struct queue *queue, struct turn turn)
+/*
+ * The generation that the driver was told of when it made this available; 0: none. Rings are marked
+ * before it is announced, so that who sees it sees the mark.
+ */
+static uint64_t acknowledged_by(struct queue *queue, struct turn turn)
 {
+    uint64_t announced = atomic_load(&queue->host->announced);
     uint32_t mark = atomic_load_explicit(&queue->mark, memory_order_acquire);
     uint16_t at = (uint16_t)(queue->vring.next_avail - 1);
     uint16_t before = (uint16_t)(mark - at);
 
     if (!mark)
-        return false;
+        return announced;
     if (turn.origin != FROM_RING || (before && before <= queue->size))
-        return true;
+        return 0;
     atomic_compare_exchange_strong(&queue->mark, &mark, 0);
-    return false;
+    return announced;
 }
 
 /* The thread keeps one request at hand, so that a submission takes the lock once. */
@@ -184,7 +188,7 @@ enum vhost_user_refusal ring_submit(struct queue *queue, struct turn turn)
         .queue = (uint16_t)queue->index,
         .expect = EXPECT_ANY,
         .replayed = turn.origin == REPLAYED,
-        .unaware = is_unaware(queue, turn),
+        .acknowledges = acknowledged_by(queue, turn),
         .done = done,
     };
     pthread_mutex_lock(&queue->lock);

@@ -112,8 +112,8 @@ static bool attend(struct vhost_user *back_end, const struct pollfd fds[static P
     if (fds[POLL_EVENTS].revents)
         clear_event(back_end->events);
     if (fds[POLL_CHANNEL].revents)
-        back_channel_pay(&front->channel);
-    if ((fds[POLL_EVENTS].revents || fds[POLL_CHANNEL].revents) && !front_end_attend(front))
+        front_end_pay(front);
+    if (fds[POLL_EVENTS].revents && !front_end_attend(front))
         return false;
     return !fds[POLL_FRONT].revents || front_end_receive(front);
 }

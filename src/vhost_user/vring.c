@@ -122,8 +122,9 @@ static enum vhost_user_refusal read_desc(struct walk *walk, unsigned index, stru
     uint64_t words[2];
 
     if (walk->table.words) {
-        words[0] = __atomic_load_n(&walk->table.words[2 * index], __ATOMIC_RELAXED);
-        words[1] = __atomic_load_n(&walk->table.words[2 * index + 1], __ATOMIC_RELAXED);
+        const uint64_t *at = &walk->table.words[2 * (size_t)index];
+        words[0] = __atomic_load_n(at, __ATOMIC_RELAXED);
+        words[1] = __atomic_load_n(at + 1, __ATOMIC_RELAXED);
     } else {
         struct iovec parts[sizeof(words)]; /* regions of a byte each, at worst */
         int n = guest_memory_parts(walk->ring->memory, &walk->near,

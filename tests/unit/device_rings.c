@@ -17,7 +17,45 @@ static struct answer run(struct ice_attachment *a, struct command command)
     return rig_run(a, &command, data, sizeof(data), NULL, 0);
 }
 
-static void test_announced(void)
+static struct answer answer;
+
+static void note_answer(struct ice_request *request, size_t written, const struct ice_why *why)
+{
+    const uint8_t *status = request->writable[request->nwritable - 1].iov_base;
+
+    answer = (struct answer){.written = written, .status = *status};
+    if (why)
+        answer.why = *why;
+}
+
+/* With `how`'s flags. */
+static void submit(struct ice_attachment *a, struct command command, const void *out, size_t len,
+                   struct ice_request how)
+{
+    uint8_t head[DIALECT_HEAD_MAX], status = 0xee;
+    size_t head_len = dialect_ice2.build(attachment_features(a), &command, head);
+    const struct iovec readable[] = {{head, head_len}, {(void *)out, len}};
+    const struct iovec writable = {&status, 1};
+
+    how.readable = readable;
+    how.nreadable = len ? 2 : 1;
+    how.writable = &writable;
+    how.nwritable = 1;
+    how.expect = EXPECT_ANY;
+    how.done = note_answer;
+    device_submit(a, &how);
+}
+
+static int program_knowing(struct ice_attachment *a, unsigned slot, uint64_t generation)
+{
+    static const uint8_t key[64] = {1};
+
+    submit(a, rig_key(slot, "aes-256-xts", 512, key), NULL, 0,
+           (struct ice_request){.acknowledges = generation});
+    return answer.status;
+}
+
+static void test_acknowledging(void)
 {
     struct ice_attachment *a = rig_attach(&rig, RIG_ALL);
     struct command tagged = rig_tagged(rig_write(0), 1, 0);
@@ -27,19 +65,14 @@ static void test_announced(void)
     is_int(run(a, tagged).status, VIRTIO_BLK_S_OK, "a tagged write");
     generation = engine_reset(rig.engine);
     rig_program(a, 1, "aes-256-xts", 512, 1);
-    is_int(run(a, tagged).why.err, ESTALE, "programming before the notice acknowledges nothing");
-    attachment_announced(a, generation);
-    is_int(run(a, tagged).why.err, ESTALE, "nor does the notice alone");
-    is_int(rig_program(a, 9, "aes-256-xts", 512, 1).status, VIRTIO_BLK_S_IOERR,
-           "nor a program that fails");
-    is_int(run(a, tagged).why.err, ESTALE, "it is as it was");
-    is_int(rig_program(a, 1, "aes-256-xts", 512, 1).status, VIRTIO_BLK_S_OK, "one that succeeds");
+    is_int(run(a, tagged).why.err, ESTALE, "a program that knows of no reset acknowledges nothing");
+    is_int(program_knowing(a, 9, generation), VIRTIO_BLK_S_IOERR, "one that knows, but fails");
+    is_int(run(a, tagged).why.err, ESTALE, "does neither");
+    is_int(program_knowing(a, 1, generation), VIRTIO_BLK_S_OK, "one that knows and succeeds");
     is_int((intmax_t)attachment_generation(a), (intmax_t)generation, "does");
     is_int(run(a, tagged).status, VIRTIO_BLK_S_OK, "tagged writes run");
-    attachment_announced(a, generation - 1);
-    rig_program(a, 1, "aes-256-xts", 512, 1);
-    is_int((intmax_t)attachment_generation(a), (intmax_t)generation,
-           "an old notice changes nothing");
+    is_int(program_knowing(a, 1, generation - 1), VIRTIO_BLK_S_OK, "one that knows an older one");
+    is_int((intmax_t)attachment_generation(a), (intmax_t)generation, "changes nothing");
     attachment_close(a);
 }
 
@@ -58,34 +91,9 @@ static void test_recall(void)
     attachment_close(a);
 }
 
-static struct answer answer;
-
-static void note_answer(struct ice_request *request, size_t written, const struct ice_why *why)
-{
-    const uint8_t *status = request->writable[request->nwritable - 1].iov_base;
-
-    answer = (struct answer){.written = written, .status = *status};
-    if (why)
-        answer.why = *why;
-}
-
 static void replay(struct ice_attachment *a, struct command command, const void *out, size_t len)
 {
-    uint8_t head[DIALECT_HEAD_MAX], status = 0xee;
-    size_t head_len = dialect_ice2.build(attachment_features(a), &command, head);
-    const struct iovec readable[] = {{head, head_len}, {(void *)out, len}};
-    const struct iovec writable = {&status, 1};
-    struct ice_request request = {
-        .readable = readable,
-        .nreadable = len ? 2 : 1,
-        .writable = &writable,
-        .nwritable = 1,
-        .expect = EXPECT_ANY,
-        .replayed = true,
-        .done = note_answer,
-    };
-
-    device_submit(a, &request);
+    submit(a, command, out, len, (struct ice_request){.replayed = true});
 }
 
 static void test_replayed(void)
@@ -141,7 +149,7 @@ static void test_rings(void)
 int main(void)
 {
     rig_open(&rig, 4, 64, NULL);
-    test_announced();
+    test_acknowledging();
     test_recall();
     test_replayed();
     test_show_config();

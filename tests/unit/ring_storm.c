@@ -423,8 +423,12 @@ static bool spoiled_log(enum vhost_user_refusal how)
 
 /* ---- the storm ---- */
 
-#define X(constant, name, text) +1
-enum { RING_KINDS = 1 RING_REFUSALS(X), KINDS = RING_KINDS MEMORY_REFUSALS(X) };
+/* Those of rings, then those of memory as well, and none. */
+#define X(constant, name, text) RING_##constant,
+enum { RING_NONE, RING_REFUSALS(X) RING_KINDS };
+#undef X
+#define X(constant, name, text) ANY_##constant,
+enum { ANY_NONE, RING_REFUSALS(X) MEMORY_REFUSALS(X) KINDS };
 #undef X
 
 static bool one_case(uint64_t seed)

@@ -264,7 +264,7 @@ struct refused {
     uint32_t request, flags;
     size_t size;
     uint64_t payload[5];
-    unsigned fds; /* eventfds that go along */
+    size_t fds; /* eventfds that go along */
 };
 
 #define REGION VM_GUEST, 4096, VM_USER, 0
@@ -341,7 +341,7 @@ static void test_refusals(void)
         uint64_t before = vhost_rig_refused(&rig, r->refusal);
         connect_with(r->protocol);
         vm_sync(&vm);
-        vm_send(&vm, r->request, r->flags, r->payload, r->size, fds, r->fds);
+        vm_send(&vm, r->request, r->flags, r->payload, r->size, fds, (unsigned)r->fds);
         bool cut = vm_is_cut_off(&vm);
         ok(cut && vhost_rig_refused(&rig, r->refusal) == before + 1, "message %u: %s", r->request,
            refusal_text(r->refusal));

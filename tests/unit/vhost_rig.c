@@ -138,14 +138,14 @@ void vm_connect(struct vm *vm, const struct vhost_rig *rig)
 
 void vm_connect_anew(struct vm *vm, const struct vhost_rig *rig)
 {
-    uint64_t count;
-
     vm_connect(vm, rig);
     vm_sync(vm);
     for (unsigned i = 0; i < VM_RINGS; i++) {
         vm_clear_ring(vm, i);
         while (readable(vm->rings[i].err, 0))
-            must(read(vm->rings[i].err, &count, sizeof(count)) > 0, "an old error");
+            vm_event(vm->rings[i].err);
+        while (readable(vm->rings[i].call, 0))
+            vm_event(vm->rings[i].call);
     }
 }
 

@@ -219,7 +219,9 @@ static unsigned entries(const char *path)
     DIR *dir = opendir(path);
     unsigned n = 0;
 
-    while (dir && readdir(dir))
+    if (!dir)
+        return 0;
+    while (readdir(dir))
         n++;
     closedir(dir);
     return n;

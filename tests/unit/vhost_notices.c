@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a driver sent before it was told of an engine reset: a KEY_PROGRAM of those acknowledges
+ * nothing, so that no tagged request behind it meets a key that somebody else has programmed since.
+ * What it sends after it was told acknowledges, always.
+ */
+#include "base/bytes.h"
+#include "gate_store.h"
+#include "tap.h"
+#include "vhost_rig.h"
+#include "virtio/blk.h"
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#define PROTOCOL(name) (UINT64_C(1) << VHOST_USER_PROTOCOL_F_##name)
+#define TOLD           (PROTOCOL(MQ) | PROTOCOL(REPLY_ACK) | PROTOCOL(CONFIG) | PROTOCOL(BACKEND_REQ))
+
+#define OURS 1u /* the slot of the tagged requests; slot 0 is programmed behind their back */
+
+static struct vhost_rig rig;
+static struct gate_store *gate;
+static struct vm vm;
+static struct ice_attachment *other;
+static uint8_t data[512], key[64];
+
+static struct command program(unsigned slot)
+{
+    for (unsigned i = 0; i < sizeof(key); i++)
+        key[i] = (uint8_t)(i + 1);
+    return rig_key(slot, "aes-256-xts", 512, key);
+}
+
+static int run_program(unsigned slot)
+{
+    struct command set_key = program(slot);
+
+    return vm_run(&vm, &set_key, NULL, 0);
+}
+
+static int run_tagged(void)
+{
+    struct command tagged = rig_tagged(rig_write(64), OURS, 5);
+
+    return vm_run(&vm, &tagged, data, 512);
+}
+
+static bool told_of_config(void)
+{
+    struct vhost_user_vring_state state;
+
+    return vm_notice(&vm, &state) == VHOST_USER_BACKEND_CONFIG_CHANGE;
+}
+
+static void reset_engine(void)
+{
+    function_announce_generation(rig.rig.function, engine_reset(rig.rig.engine));
+}
+
+/* The engine is reset, the driver told; and somebody else uses the slot. */
+static void reset_and_take_slot(void)
+{
+    reset_engine();
+    attachment_acknowledge(other, engine_generation(rig.rig.engine), NULL);
+    rig_program(other, OURS, "aes-256-xts", 512, 99);
+}
+
+/* Requests 1 and 2 of a ring. */
+static void submit_unaware(unsigned ring)
+{
+    struct command set_key = program(0), tagged = rig_tagged(rig_write(64), OURS, 5);
+
+    vm_submit(&vm, ring, 1, &set_key, NULL, 0);
+    vm_submit(&vm, ring, 2, &tagged, data, 512);
+    vm_kick(&vm, ring);
+}
+
+static void check_unaware(unsigned ring, const char *when)
+{
+    struct vring_used_elem elem;
+
+    ok(vm_used(&vm, ring, &elem) && elem.id == 3 && vm_used(&vm, ring, &elem) && elem.id == 6,
+       "%s: KEY_PROGRAM and a tagged write are answered", when);
+    is_int(vm_status(&vm, 1), VIRTIO_BLK_S_OK, "%s: KEY_PROGRAM", when);
+    is_int(vm_status(&vm, 2), VIRTIO_BLK_S_IOERR, "%s: the tagged write meets no other's key",
+           when);
+}
+
+static void check_aware(const char *when)
+{
+    is_int(run_tagged(), VIRTIO_BLK_S_IOERR, "%s: nor does the next", when);
+    is_int(run_program(OURS), VIRTIO_BLK_S_OK, "%s: the driver programs its key", when);
+    is_int(run_tagged(), VIRTIO_BLK_S_OK, "%s: and uses it", when);
+}
+
+/* As if the ring had been in use for long. */
+static void age_ring(uint16_t at)
+{
+    struct vm_ring *ring = &vm.rings[0];
+
+    ring->avail_idx = ring->used_idx = at;
+    store_le16(&ring->avail->idx, at);
+    store_le16(&ring->used->idx, at);
+}
+
+static void start(uint16_t at, uint64_t more)
+{
+    vm_connect_anew(&vm, &rig);
+    age_ring(at);
+    vm_start(&vm, RIG_ALL, TOLD | more);
+    vm_sync(&vm); /* or it might be told as it starts, and then once more */
+    is_int(run_program(OURS), VIRTIO_BLK_S_OK, "at %u: a key", at);
+    is_int(run_tagged(), VIRTIO_BLK_S_OK, "at %u: a tagged write", at);
+}
+
+static void stand_at_gate(void)
+{
+    struct command write = rig_write(3);
+
+    gate_close(gate, GATE_WRITE);
+    vm_submit(&vm, 0, 0, &write, data, 512);
+    vm_kick(&vm, 0);
+    ok(gate_wait(gate, GATE_WRITE, 1), "the ring stands at the media");
+}
+
+static void test_unaware(uint16_t at)
+{
+    struct vring_used_elem elem;
+
+    start(at, 0);
+    stand_at_gate();
+    submit_unaware(0);
+    reset_and_take_slot();
+    ok(told_of_config(), "the driver is told of an engine reset");
+    gate_open(gate, GATE_WRITE);
+    ok(vm_used(&vm, 0, &elem) && elem.id == 0, "the ring goes on");
+    check_unaware(0, "sent before");
+    check_aware("told");
+    vm_hang_up(&vm);
+}
+
+/* The first thing in the ring that the driver sends once it was told, while the ring still stands.
+ */
+static void test_sent_after(uint16_t at)
+{
+    struct command set_key = program(OURS), tagged = rig_tagged(rig_write(64), OURS, 5);
+    struct vring_used_elem elem;
+
+    start(at, 0);
+    stand_at_gate();
+    reset_and_take_slot();
+    ok(told_of_config(), "the driver is told");
+    vm_submit(&vm, 0, 1, &set_key, NULL, 0);
+    vm_submit(&vm, 0, 2, &tagged, data, 512);
+    vm_kick(&vm, 0);
+    gate_open(gate, GATE_WRITE);
+    for (unsigned i = 0; i < 3; i++)
+        vm_used(&vm, 0, &elem);
+    is_int(vm_status(&vm, 1), VIRTIO_BLK_S_OK, "its KEY_PROGRAM");
+    is_int(vm_status(&vm, 2), VIRTIO_BLK_S_OK, "and the tagged write behind it run");
+    vm_hang_up(&vm);
+}
+
+static void test_always(void)
+{
+    unsigned good = 0;
+
+    start(0, 0);
+    for (unsigned i = 0; i < 200; i++) {
+        reset_engine();
+        good += told_of_config() && run_program(OURS) == VIRTIO_BLK_S_OK &&
+                run_tagged() == VIRTIO_BLK_S_OK;
+    }
+    is_int(good, 200, "KEY_PROGRAM right after the notice acknowledges");
+    vm_hang_up(&vm);
+}
+
+/* ---- a KEY_PROGRAM that is under way ---- */
+
+static struct {
+    struct observer observer;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool closed, arrived;
+} door = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void pass_door(struct observer *observer, const struct observation *observation)
+{
+    (void)observer;
+    if (observation->attachment == other || observation->command->kind != COMMAND_KEY_PROGRAM)
+        return;
+    pthread_mutex_lock(&door.lock);
+    door.arrived = true;
+    pthread_cond_broadcast(&door.changed);
+    while (door.closed)
+        pthread_cond_wait(&door.changed, &door.lock);
+    pthread_mutex_unlock(&door.lock);
+}
+
+static const struct observer_ops door_ops = {.before = pass_door};
+
+static void close_door(void)
+{
+    pthread_mutex_lock(&door.lock);
+    door.closed = true;
+    door.arrived = false;
+    pthread_mutex_unlock(&door.lock);
+}
+
+static void wait_at_door(void)
+{
+    pthread_mutex_lock(&door.lock);
+    while (!door.arrived)
+        pthread_cond_wait(&door.changed, &door.lock);
+    pthread_mutex_unlock(&door.lock);
+}
+
+static void open_door(void)
+{
+    pthread_mutex_lock(&door.lock);
+    door.closed = false;
+    pthread_cond_broadcast(&door.changed);
+    pthread_mutex_unlock(&door.lock);
+}
+
+static void test_under_way(void)
+{
+    start(0, 0);
+    close_door();
+    submit_unaware(0);
+    wait_at_door();
+    reset_and_take_slot();
+    ok(told_of_config(), "the driver is told of an engine reset");
+    open_door();
+    check_unaware(0, "under way then");
+    check_aware("told");
+    vm_hang_up(&vm);
+}
+
+/* ---- rings that do not run when the driver is told ---- */
+
+/* Once before the ring runs and once after, or once after. */
+static bool told_all(void)
+{
+    struct pollfd poll_fd = {.fd = vm.channel, .events = POLLIN};
+    bool told;
+
+    vm_sync(&vm);
+    do
+        told = told_of_config();
+    while (told && poll(&poll_fd, 1, 0) > 0);
+    return told;
+}
+
+static void test_without_memory(void)
+{
+    struct vhost_user_mem_reg all = {0, {VM_GUEST, VM_BYTES, VM_USER, 0}};
+
+    start(0, PROTOCOL(CONFIGURE_MEM_SLOTS));
+    is_int(vm_ack(&vm, VHOST_USER_REM_MEM_REG, &all, sizeof(all), NULL, 0), 0,
+           "a ring's memory is removed");
+    submit_unaware(0);
+    reset_and_take_slot();
+    vm_sync(&vm);
+    is_int(vm_ack(&vm, VHOST_USER_ADD_MEM_REG, &all, sizeof(all), &vm.memfd, 1), 0, "and added");
+    check_unaware(0, "without memory then");
+    ok(told_all(), "the driver is told of an engine reset");
+    check_aware("told");
+    vm_hang_up(&vm);
+}
+
+static void test_stopped(void)
+{
+    start(0, 0);
+    vm_stop_ring(&vm, 0);
+    submit_unaware(0);
+    reset_and_take_slot();
+    vm_sync(&vm);
+    vm_start_ring(&vm, 0);
+    check_unaware(0, "stopped then");
+    ok(told_all(), "the driver is told of an engine reset");
+    check_aware("told");
+    vm_hang_up(&vm);
+}
+
+static void test_started_later(void)
+{
+    start(0, 0);
+    submit_unaware(2);
+    reset_and_take_slot();
+    ok(told_of_config(), "the driver is told of an engine reset");
+    vm_start_ring(&vm, 2);
+    check_unaware(2, "in another ring, started later");
+    ok(told_of_config(), "the driver is told again");
+    check_aware("told");
+    vm_hang_up(&vm);
+}
+
+/* Nobody reads the channel, so the driver is not told before somebody does. */
+static void test_no_room(void)
+{
+    static char bytes[12 * 3000];
+    int queued = 0;
+
+    start(0, 0);
+    for (unsigned i = 0; i < 3000; i++) {
+        function_announce_config(rig.rig.function);
+        vm_sync(&vm);
+    }
+    reset_and_take_slot();
+    vm_sync(&vm);
+    submit_unaware(0);
+    check_unaware(0, "the channel is full");
+    ioctl(vm.channel, FIONREAD, &queued);
+    ok(queued < 12 * 3000 && recv(vm.channel, bytes, (size_t)queued, MSG_WAITALL) == queued,
+       "the channel is read: %d notices of 3001", queued / 12);
+    ok(told_of_config(), "what was owed comes");
+    check_aware("told");
+    vm_hang_up(&vm);
+}
+
+int main(void)
+{
+    struct store *ram;
+
+    if (store_open_ram(2048 * 512, &ram, NULL))
+        return 1;
+    gate = gate_store_new(ram);
+    vhost_rig_open(&rig, gate_store(gate), (struct function_params){0});
+    door.observer.ops = &door_ops;
+    rig.rig.observers[1] = &door.observer;
+    vm_init(&vm, &dialect_ice2);
+    other = rig_attach(&rig.rig, RIG_ALL);
+    test_unaware(0);
+    test_unaware(65531);
+    test_unaware(65532);
+    test_unaware(65533);
+    test_sent_after(0);
+    test_sent_after(65532);
+    test_always();
+    test_under_way();
+    test_without_memory();
+    test_stopped();
+    test_started_later();
+    test_no_room();
+    attachment_close(other);
+    vm_free(&vm);
+    vhost_rig_close(&rig);
+    return tap_done();
+}
