@@ -9,7 +9,7 @@ load checks
 
 setup_file() {
     prepare_folder
-    requires qemu-system-x86_64 busybox cpio fio mkfs.ext4 apt-get
+    requires qemu-system-x86_64 busybox cpio fio mkfs.ext4 apt-get python3
     [ "$(uname -m)" = x86_64 ] || skip "the guest is an x86 one"
     {
         printf '%s\n' '#!/bin/sh' '. /start' 'cd /run' 'exec <>/dev/ttyS1 >&0 2>&0'
@@ -24,7 +24,53 @@ setup_file() {
         -chardev "socket,id=disk,path=$T/vm0,reconnect=1" \
         -device vhost-user-blk-pci,chardev=disk,num-queues=2 \
         -chardev file,id=console,path=console,append=on -serial chardev:console -serial stdio \
+        -qmp "unix:$T/qmp,server=on,wait=off" \
         -kernel vmlinuz -initrd initramfs -append 'console=ttyS0 panic=-1'
+}
+
+# Has QEMU execute commands.
+qmp() { # COMMAND...
+    python3 - "$T/qmp" "$@" <<'END'
+import json, socket, sys
+
+with socket.socket(socket.AF_UNIX) as monitor:
+    monitor.settimeout(60)
+    monitor.connect(sys.argv[1])
+    lines = monitor.makefile("rw")
+    lines.readline()
+    for command in ["qmp_capabilities"] + sys.argv[2:]:
+        lines.write(json.dumps({"execute": command}) + "\n")
+        lines.flush()
+        reply = {}
+        while not {"return", "error"} & reply.keys():
+            reply = json.loads(lines.readline())
+        assert "return" in reply, reply
+END
+}
+
+# fio verifies in the guest, pass after pass, until end_passes.
+begin_passes() {
+    guest "rm -f /run/stop /run/ended
+        echo >/run/passes
+        while [ ! -e /run/stop ]; do
+            $FIO --rw=randwrite --bsrange=512-64k --iodepth=32 --fsync=8 --size=8M || exit
+            echo >>/run/passes
+        done >/run/fio 2>&1 && >/run/ended &"
+}
+
+another_pass() {
+    guest 'wc -l </run/passes >/run/before'
+    guest_eventually '[ $(wc -l </run/passes) -gt $(cat /run/before) ]'
+}
+
+end_passes() {
+    guest '>/run/stop'
+    guest_eventually '[ -e /run/ended ]' || {
+        guest 'cat /run/fio'
+        return 1
+    }
+    guest '! dmesg | grep -i "i/o error"'
+    is "$(guest 'echo 3 >/proc/sys/vm/drop_caches; sha256sum </dev/vda')" "$(sum_of_image 0 64)"
 }
 
 @test "the stock driver sees the disk" {
@@ -61,31 +107,35 @@ setup_file() {
     check_resize
 }
 
-# fio verifies, pass after pass. The server stands still first, so that requests of the guest gather;
-# while it is away they wait.
+# QEMU resets the device and stops the rings, and sets it up again as it was.
+@test "paused and continued under load: the guest does not notice" {
+    local i before
+    begin_passes
+    for i in 1 2 3 4 5; do
+        qmp stop
+        before=$(counted .vhost_user.requests)
+        guest_begin true
+        is "$(counted .vhost_user.requests)" "$before" "requests in the pause"
+        qmp cont
+        guest_answer
+        another_pass
+    done
+    end_passes
+}
+
+# The server stands still first, so that requests of the guest gather; while it is away they wait.
 @test "killed with requests in flight and started again: the guest loses nothing" {
     local i
-    guest "echo >/run/passes
-        while [ ! -e /run/stop ]; do
-            $FIO --rw=randwrite --bsrange=512-64k --iodepth=32 --fsync=8 --size=8M || exit
-            echo >>/run/passes
-        done >/run/fio 2>&1 && >/run/ended &"
+    begin_passes
     for i in $(seq $((2 * SCALE))); do
         kill -STOP "$server"
         guest_eventually '[ $(awk "{ print \$1 + \$2 }" /sys/block/vda/inflight) -ge 8 ]'
         kill -9 "$server"
         eventually 5 gone "$server"
         serve
-        guest 'wc -l </run/passes >/run/before'
-        guest_eventually '[ $(wc -l </run/passes) -gt $(cat /run/before) ]'
+        another_pass
     done
-    guest '>/run/stop'
-    guest_eventually '[ -e /run/ended ]' || {
-        guest 'cat /run/fio'
-        return 1
-    }
-    guest '! dmesg | grep -i "i/o error"'
-    is "$(guest 'echo 3 >/proc/sys/vm/drop_caches; sha256sum </dev/vda')" "$(sum_of_image 0 64)"
+    end_passes
 }
 
 @test "the guest powers off, the server stops, the image stays as it was" {

@@ -118,6 +118,18 @@ is_left_alone() {
     icectl slot evict 0
 }
 
+# virtio_uml does not stop a ring: it disables it, and sets it up again.
+@test "the driver is unbound and bound, time after time, and its requests are verified" {
+    guest "for i in 1 2 3; do
+            echo virtio0 >/sys/bus/virtio/drivers/virtio_blk/unbind
+            [ ! -e /sys/block/vda ]
+            echo virtio0 >/sys/bus/virtio/drivers/virtio_blk/bind
+            [ -e /sys/block/vda ]
+            $FIO --rw=randwrite --bsrange=512-64k --iodepth=16 --size=4M
+        done"
+    is "$(guest 'sha256sum </dev/vda')" "$(sum_of_image 0 64)"
+}
+
 @test "the guest sees its disk grow and shrink" {
     check_resize
 }

@@ -122,6 +122,14 @@ static void leave_two(void)
     munmap(part, sizeof(*part));
 }
 
+static void check_log(void)
+{
+    struct part *part = mmap(NULL, sizeof(*part), PROT_READ, MAP_SHARED, log_fd, 0);
+
+    ok(!part->entries[0].inflight && !part->entries[3].inflight, "nothing is in flight any more");
+    munmap(part, sizeof(*part));
+}
+
 static void bind_anew(void)
 {
     disable();
@@ -131,11 +139,13 @@ static void bind_anew_with_log(void)
 {
     disable();
     is_int(share_log(), 0, "SET_INFLIGHT_FD while the ring is disabled");
+    check_log();
 }
 
 static void reset_device(void)
 {
     is_int(vm_ack(&vm, VHOST_USER_RESET_DEVICE, NULL, 0, NULL, 0), 0, "RESET_DEVICE");
+    check_log();
 }
 
 static void stop_after_status_0(void)
