@@ -77,9 +77,10 @@ static int collect_reason(struct client *client, struct ice_why *why)
     for (;;) {
         struct reader reader = {client->in + client->in_start, client->in + client->in_end};
         struct ice_why detail;
+        size_t missing;
         int err;
 
-        switch (reader_skip(&reader, FRAME_INLINE_MAX, &detail)) {
+        switch (reader_skip(&reader, FRAME_INLINE_MAX, &missing, &detail)) {
         case READ_OK:
             return 0;
         case READ_BAD:
@@ -88,7 +89,7 @@ static int collect_reason(struct client *client, struct ice_why *why)
         case READ_MORE:
             break;
         }
-        err = link_fill(client, why);
+        err = link_fill(client, missing, why);
         if (err)
             return err;
     }
@@ -221,14 +222,15 @@ static enum read_result take_call_answer(struct client *client, const struct rea
 
 /* A frame but for the answer to a request: it is all in the input before it is looked at. */
 static enum read_result take_small(struct client *client, struct reader *reader,
-                                   const struct head *head, struct ice_why *why)
+                                   const struct head *head, size_t *missing, struct ice_why *why)
 {
     struct reader end = *reader;
     struct ice_why detail;
 
     for (uint64_t left = head->elements - 2; left; left--) {
-        switch (reader_skip(&end, FRAME_MAX, &detail)) {
+        switch (reader_skip(&end, FRAME_MAX, missing, &detail)) {
         case READ_MORE:
+            *missing += left - 1;
             return READ_MORE;
         case READ_BAD:
             return broken(why, "%s", detail.text);
@@ -245,15 +247,16 @@ static enum read_result take_small(struct client *client, struct reader *reader,
     return take_call_answer(client, reader, head, why);
 }
 
-enum read_result answer_take(struct client *client, struct ice_why *why)
+enum read_result answer_take(struct client *client, size_t *missing, struct ice_why *why)
 {
     struct reader reader = {client->in + client->in_start, client->in + client->in_end};
     struct head head = {0};
     enum read_result result = take_head(&reader, &head, why);
 
+    *missing = 1;
     if (result != READ_OK)
         return result;
     if (head.message == MESSAGE_REQUEST)
         return take_request_answer(client, &reader, &head, why);
-    return take_small(client, &reader, &head, why);
+    return take_small(client, &reader, &head, missing, why);
 }

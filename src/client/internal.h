@@ -80,14 +80,17 @@ int link_send(struct client *client, const uint8_t *head, size_t head_len, const
 /* Waits for one frame and delivers it. 0 or -errno with the connection ended. */
 int link_receive(struct client *client, struct ice_why *why);
 
-/* Makes the first bytes of a frame that has not arrived arrive. 0 or -errno, not yet broken. */
-int link_fill(struct client *client, struct ice_why *why);
+/* Makes `least` more bytes arrive, or more than that. 0 or -errno, not yet broken. */
+int link_fill(struct client *client, size_t least, struct ice_why *why);
 
 /* Reads `len` bytes from the input into byte `offset` of the list. As link_fill. */
 int link_read_into(struct client *client, const struct iovec *iov, unsigned n, size_t offset,
                    size_t len, struct ice_why *why);
 
-/* Handles the frame at the start of the input. READ_MORE: it is not all there, nothing happened. */
-enum read_result answer_take(struct client *client, struct ice_why *why);
+/*
+ * Handles the frame at the start of the input. READ_MORE: it is not all there, nothing happened;
+ * `*missing` bytes more must come at least.
+ */
+enum read_result answer_take(struct client *client, size_t *missing, struct ice_why *why);
 
 #endif

@@ -215,19 +215,23 @@ static int make_room(struct client *client, struct ice_why *why)
     return 0;
 }
 
-int link_fill(struct client *client, struct ice_why *why)
+int link_fill(struct client *client, size_t least, struct ice_why *why)
 {
-    struct iovec part;
-    ssize_t got;
-    int err = make_room(client, why);
+    size_t wanted = client->in_end - client->in_start + least;
 
-    if (err)
-        return err;
-    part = (struct iovec){client->in + client->in_end, client->in_capacity - client->in_end};
-    got = receive_some(client, &part, 1, why);
-    if (got < 0)
-        return (int)got;
-    client->in_end += (size_t)got;
+    while (client->in_end - client->in_start < wanted) {
+        struct iovec part;
+        ssize_t got;
+        int err = make_room(client, why);
+
+        if (err)
+            return err;
+        part = (struct iovec){client->in + client->in_end, client->in_capacity - client->in_end};
+        got = receive_some(client, &part, 1, why);
+        if (got < 0)
+            return (int)got;
+        client->in_end += (size_t)got;
+    }
     return 0;
 }
 
@@ -264,7 +268,9 @@ int link_receive(struct client *client, struct ice_why *why)
     if (client->lost.err)
         return link_break(client, &client->lost, why);
     for (;;) {
-        switch (answer_take(client, &cause)) {
+        size_t missing;
+
+        switch (answer_take(client, &missing, &cause)) {
         case READ_OK:
             return 0;
         case READ_BAD:
@@ -272,7 +278,7 @@ int link_receive(struct client *client, struct ice_why *why)
         case READ_MORE:
             break;
         }
-        if (link_fill(client, &cause))
+        if (link_fill(client, missing, &cause))
             return link_break(client, &cause, why);
     }
 }

@@ -62,9 +62,12 @@ enum read_result reader_next_head(struct reader *reader, struct item *item);
 /*
  * Steps over one item with all that is in it, nested at most FRAME_NESTING deep and at most `limit`
  * bytes long. READ_MORE when it is cut off and `limit` still leaves room for the rest; READ_BAD,
- * with `why`, as soon as a head promises more than that. Neither consumes anything.
+ * with `why`, as soon as a head promises more than that. Neither consumes anything. With READ_MORE
+ * `*missing`, unless it is NULL, is how many bytes must come at least: who looks again only then
+ * takes a time that grows with the item's length, and not with its square.
  */
-enum read_result reader_skip(struct reader *reader, size_t limit, struct ice_why *why);
+enum read_result reader_skip(struct reader *reader, size_t limit, size_t *missing,
+                             struct ice_why *why);
 
 /*
  * Typed reads for messages that are whole: 0, or -EPROTO with what was wanted in `why` and nothing

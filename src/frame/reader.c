@@ -163,7 +163,16 @@ static bool walk_step(struct walk *walk, const struct item *item, uint64_t room,
     return true;
 }
 
-enum read_result reader_skip(struct reader *reader, size_t limit, struct ice_why *why)
+/* An item that is cut off: `rest` bytes of its own, and the items behind it. */
+static enum read_result cut_off(const struct walk *walk, uint64_t rest, size_t *missing)
+{
+    if (missing)
+        *missing = rest + walk->pending;
+    return READ_MORE;
+}
+
+enum read_result reader_skip(struct reader *reader, size_t limit, size_t *missing,
+                             struct ice_why *why)
 {
     struct walk walk = {.pending = 1, .left = {1}};
     struct reader r = *reader;
@@ -183,12 +192,14 @@ enum read_result reader_skip(struct reader *reader, size_t limit, struct ice_why
             return READ_BAD;
         }
         if (result == READ_MORE)
-            return READ_MORE;
+            return cut_off(&walk, 0, missing);
         if (!walk_step(&walk, &item, limit - used, why))
             return READ_BAD;
         if (is_string(&item)) {
-            if (item.value > (size_t)(r.end - r.next))
-                return READ_MORE;
+            uint64_t there = (uint64_t)(r.end - r.next);
+
+            if (item.value > there)
+                return cut_off(&walk, item.value - there, missing);
             r.next += item.value;
         }
     }
@@ -202,7 +213,7 @@ int read_skip(struct reader *reader, struct ice_why *why)
 
     if (rest == 0)
         return why_set(why, EPROTO, "the message ends too early");
-    return reader_skip(reader, rest, why) == READ_OK ? 0 : -EPROTO;
+    return reader_skip(reader, rest, NULL, why) == READ_OK ? 0 : -EPROTO;
 }
 
 /* ---- typed reads ---- */

@@ -88,7 +88,7 @@ static enum scan_result scan_arguments(struct scan *scan)
     for (unsigned left = scan->view->args; left; left--) {
         size_t used = (size_t)(scan->reader.next - scan->start);
 
-        switch (reader_skip(&scan->reader, FRAME_INLINE_MAX - used - (left - 1), scan->why)) {
+        switch (reader_skip(&scan->reader, FRAME_INLINE_MAX - used - (left - 1), NULL, scan->why)) {
         case READ_MORE:
             return SCAN_MORE;
         case READ_BAD:

@@ -5,6 +5,7 @@
 #include "frame/frame.h"
 #include "tap.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #define HOSTILE_CASES 100000
@@ -222,7 +223,7 @@ static bool survive(const uint8_t *bytes, size_t len)
         sane = why.err && why.text[0];
     else
         sane = len < FRAME_INLINE_MAX;
-    while (reader_skip(&reader, len, NULL) == READ_OK && reader.next < reader.end)
+    while (reader_skip(&reader, len, NULL, NULL) == READ_OK && reader.next < reader.end)
         ;
     reader = (struct reader){bytes, bytes + len};
     read_why(&reader, &value, NULL);
@@ -231,6 +232,47 @@ static bool survive(const uint8_t *bytes, size_t len)
     sane &= reader.next <= reader.end;
     free(json_finish(json));
     return sane;
+}
+
+/* How often one looks at an item of `len` bytes that come no faster than they are waited for. */
+static unsigned looks(const uint8_t *bytes, size_t len)
+{
+    size_t arrived = 0, missing = 1;
+    unsigned n = 0;
+
+    for (;; n++) {
+        struct reader reader = {bytes, bytes + arrived};
+
+        if (reader_skip(&reader, len, &missing, NULL) != READ_MORE)
+            return reader.next == bytes + len ? n : UINT_MAX;
+        if (missing < 1 || missing > len - arrived)
+            return UINT_MAX;
+        arrived += missing;
+    }
+}
+
+static void test_missing(void)
+{
+    static uint8_t bytes[3 + 20000 * 5];
+    static const uint8_t nested[] = "\x82\xa2\x01\x82\x43"
+                                    "abc\x19\x12\x34\x02\xf6\x58\x1e"
+                                    "a string of thirty characters.";
+    unsigned wrong = 0;
+
+    for (size_t cut = 0; cut < sizeof(nested) - 1; cut++) {
+        struct reader reader = {nested, nested + cut};
+        size_t missing = 0;
+
+        wrong += reader_skip(&reader, 1000, &missing, NULL) != READ_MORE || missing < 1 ||
+                 missing > sizeof(nested) - 1 - cut;
+    }
+    is_int(wrong, 0, "wherever an item is cut off, no more is missing than is missing");
+    ok(looks(nested, sizeof(nested) - 1) < sizeof(nested) - 1, "a nested item comes to its end");
+    memcpy(bytes, "\x99\x4e\x20", 3);
+    for (size_t at = 3; at < sizeof(bytes); at += 5)
+        memcpy(bytes + at, "\x64slot", 5);
+    ok(looks(bytes, sizeof(bytes)) < 100, "an item of 100 kB is looked at %u times, not 20,000",
+       looks(bytes, sizeof(bytes)));
 }
 
 static void test_random(void)
@@ -257,6 +299,7 @@ int main(void)
     test_scan_request();
     test_scan_refusals();
     test_scan_size();
+    test_missing();
     test_random();
     return tap_done();
 }
