@@ -32,8 +32,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STEP        4096
-#define MAPPING_MAX ((uint64_t)4 << 30) /* larger ones are a sanitizer's shadow */
+#define STEP               4096                /* a page */
+#define PAGES              512                 /* whose marks are read at once */
+#define PRESENT_OR_SWAPPED ((uint64_t)3 << 62) /* Linux, Documentation/admin-guide/mm/pagemap.rst  \
+                                                */
+#define MAPPING_MAX ((uint64_t)4 << 30)        /* larger ones are a sanitizer's shadow */
 
 struct mapping {
     uint64_t start, end;
@@ -55,14 +58,39 @@ static void print_streak(const struct streak *streak, const struct mapping *mapp
                (unsigned long long)streak->length + RUN - 1, mapping->line, mapping->flags);
 }
 
+/* The process in /proc: its memory, and what the kernel tells of each page. */
+struct process {
+    int memory, pagemap;
+};
+
+/*
+ * Marks the pages from `at` on that are to be looked at. What is private and neither in memory nor
+ * swapped out was never written; of shared pages others may have written what this process has not
+ * touched yet.
+ */
+static void mark_pages(const struct process *process, const struct mapping *mapping, uint64_t at,
+                       uint64_t marks[PAGES])
+{
+    memset(marks, 0xff, PAGES * sizeof(marks[0]));
+    if (!mapping->shared)
+        (void)!pread(process->pagemap, marks, PAGES * sizeof(marks[0]),
+                     (off_t)(at / STEP * sizeof(marks[0])));
+}
+
 /* A page at a time, with what a run that begins in it has in the next. */
-static long scan_mapping(int memory, const struct mapping *mapping, bool list)
+static long scan_mapping(const struct process *process, const struct mapping *mapping, bool list)
 {
     uint8_t bytes[STEP + RUN - 1];
+    uint64_t marks[PAGES];
     struct streak streak = {0};
+    unsigned page = 0;
     long finds = 0;
-    for (uint64_t at = mapping->start; at < mapping->end; at += STEP) {
-        ssize_t len = pread(memory, bytes, sizeof(bytes), (off_t)at);
+    for (uint64_t at = mapping->start; at < mapping->end; at += STEP, page++) {
+        if (page % PAGES == 0)
+            mark_pages(process, mapping, at, marks);
+        if (!(marks[page % PAGES] & PRESENT_OR_SWAPPED))
+            continue;
+        ssize_t len = pread(process->memory, bytes, sizeof(bytes), (off_t)at);
         for (ssize_t i = 0; i < STEP && i + RUN <= len; i++) {
             const char *kind = patterns_match(bytes + i);
             if (!kind)
@@ -160,17 +188,20 @@ static int open_proc(pid_t pid, const char *file)
 long scan_process(pid_t pid, bool list)
 {
     struct mapping mapping;
-    int memory = open_proc(pid, "mem");
-    int maps = memory < 0 ? -1 : open_proc(pid, "smaps");
+    struct process process = {open_proc(pid, "mem"), open_proc(pid, "pagemap")};
+    bool opened = process.memory >= 0 && process.pagemap >= 0;
+    int maps = opened ? open_proc(pid, "smaps") : -1;
     FILE *smaps = maps < 0 ? NULL : fdopen(maps, "r");
     long finds = smaps ? 0 : -1;
     while (smaps && next_mapping(smaps, &mapping))
         if (mapping.end - mapping.start <= MAPPING_MAX && !is_guests(pid, &mapping))
-            finds += scan_mapping(memory, &mapping, list);
+            finds += scan_mapping(&process, &mapping, list);
     if (smaps)
         fclose(smaps);
-    if (memory >= 0)
-        close(memory);
+    if (process.memory >= 0)
+        close(process.memory);
+    if (process.pagemap >= 0)
+        close(process.pagemap);
     return finds;
 }
 
