@@ -51,7 +51,7 @@ static void compare_with_array(const char *name, const struct byte_file *file)
     fill(model, byte_file_size(file), &seed);
     is_int(byte_file_write(file, 0, model, byte_file_size(file), NULL),
            (intmax_t)byte_file_size(file), "%s: the whole file in one write", name);
-    for (unsigned i = 0; i < 300 * test_scale(); i++) {
+    for (unsigned i = 0; i < 100 * test_scale(); i++) {
         uint64_t at = some_place(file, &seed);
         size_t len = min_u64(some_length(file, &seed), byte_file_size(file) - at);
         size_t into = (size_t)rand_r(&seed) % 2; /* buffers at odd addresses */

@@ -221,13 +221,12 @@ static void test_refused_before_sending(void)
 {
     struct client *client = probe_connect(script_turn_away);
 
-    usleep(100000);
+    fake_stop(); /* the server has closed */
     probe_init(&probes[0], 0);
     is_int(client_submit(client, &probes[0].request, NULL), 0, "submit to a closed connection");
     ok(probes[0].done == 1 && probes[0].why.err == ESHUTDOWN, "is done at once");
     is_str(probes[0].why.text, "closing time", "with what the server said before it closed");
     client_close(client);
-    fake_stop();
 }
 
 /* ---- limits ---- */
@@ -266,13 +265,28 @@ static void test_limits(void)
     fake_stop();
 }
 
+/* Again where hello alone has taken longer than there is time: the machine is busy. */
+static struct client *connect_impatiently(void)
+{
+    struct client *client = NULL;
+    struct ice_why why = {0};
+    int err = -ETIMEDOUT;
+
+    for (unsigned tries = 0; tries < 100 && err == -ETIMEDOUT; tries++) {
+        err = client_connect(fake_start(script_silent), 100, &client, &why);
+        if (err)
+            fake_stop();
+    }
+    return is_int(err, 0, "connect: %s", why.text) ? client : NULL;
+}
+
 static void test_timeout(void)
 {
-    const char *path = fake_start(script_silent);
-    struct client *client;
+    struct client *client = connect_impatiently();
     struct ice_why why = {0};
 
-    is_int(client_connect(path, 100, &client, &why), 0, "connect");
+    if (!client)
+        return;
     probe_submit(client, 1);
     is_int(client_run(client, &why), -ETIMEDOUT, "no answer in time");
     is_str(why.text, "no answer within 0.1 s", "it says how long");

@@ -253,7 +253,8 @@ static unsigned looks(const uint8_t *bytes, size_t len)
 
 static void test_missing(void)
 {
-    static uint8_t bytes[3 + 20000 * 5];
+    static const uint8_t head[] = {0x99, 0x4e, 0x20}, slot[] = {0x64, 's', 'l', 'o', 't'};
+    static uint8_t bytes[sizeof(head) + 20000 * sizeof(slot)];
     static const uint8_t nested[] = "\x82\xa2\x01\x82\x43"
                                     "abc\x19\x12\x34\x02\xf6\x58\x1e"
                                     "a string of thirty characters.";
@@ -268,9 +269,9 @@ static void test_missing(void)
     }
     is_int(wrong, 0, "wherever an item is cut off, no more is missing than is missing");
     ok(looks(nested, sizeof(nested) - 1) < sizeof(nested) - 1, "a nested item comes to its end");
-    memcpy(bytes, "\x99\x4e\x20", 3);
-    for (size_t at = 3; at < sizeof(bytes); at += 5)
-        memcpy(bytes + at, "\x64slot", 5);
+    memcpy(bytes, head, sizeof(head));
+    for (size_t at = sizeof(head); at < sizeof(bytes); at += sizeof(slot))
+        memcpy(bytes + at, slot, sizeof(slot));
     ok(looks(bytes, sizeof(bytes)) < 100, "an item of 100 kB is looked at %u times, not 20,000",
        looks(bytes, sizeof(bytes)));
 }

@@ -2,20 +2,21 @@
 /* A store with gates. */
 #include "gate_store.h"
 #include "base/bytes.h"
+#include "patience.h"
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define LIMIT_SECONDS 10
-#define PAUSE_US      2000
+#define NO_CALL UINT_MAX
 
 struct gate {
     bool closed;
+    unsigned pass; /* the number of a call that is let through although it is; none: NO_CALL */
     unsigned count, inside, most;
-    unsigned batch, arrived, turn; /* batch 0: no reversal under way */
-    unsigned fail_in;              /* 0: no failure is due */
+    unsigned fail_in; /* 0: no failure is due */
     int fail_err;
 };
 
@@ -32,7 +33,7 @@ static struct timespec deadline(void)
     struct timespec at;
 
     clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += LIMIT_SECONDS;
+    at.tv_sec += PATIENCE_S;
     return at;
 }
 
@@ -41,51 +42,31 @@ static bool wait_change(struct gate_store *gs, const struct timespec *until)
     return pthread_cond_clockwait(&gs->changed, &gs->lock, CLOCK_MONOTONIC, until) != ETIMEDOUT;
 }
 
-/* Waits for the caller's place in the reversed order. */
-static void await_turn(struct gate_store *gs, struct gate *gate, const struct timespec *until)
-{
-    unsigned ticket = gate->arrived++;
-
-    pthread_cond_broadcast(&gs->changed);
-    while ((gate->arrived < gate->batch || gate->turn != ticket) && wait_change(gs, until))
-        ;
-}
-
 /* Returns the errno to fail with. */
 static int enter(struct gate_store *gs, enum gate_kind kind)
 {
-    static const struct timespec pause = {.tv_nsec = PAUSE_US * 1000};
     struct gate *gate = &gs->gates[kind];
     struct timespec until = deadline();
-    bool reversed;
+    unsigned number;
     int err = 0;
 
     pthread_mutex_lock(&gs->lock);
-    gate->count++;
+    number = gate->count++;
     if (++gate->inside > gate->most)
         gate->most = gate->inside;
     pthread_cond_broadcast(&gs->changed);
-    while (gate->closed && wait_change(gs, &until))
+    while (gate->closed && gate->pass != number && wait_change(gs, &until))
         ;
-    reversed = gate->arrived < gate->batch;
-    if (reversed)
-        await_turn(gs, gate, &until);
     if (gate->fail_in && !--gate->fail_in)
         err = gate->fail_err;
     pthread_mutex_unlock(&gs->lock);
-    if (reversed)
-        nanosleep(&pause, NULL); /* so that the one before has answered */
     return err;
 }
 
 static void leave(struct gate_store *gs, enum gate_kind kind)
 {
-    struct gate *gate = &gs->gates[kind];
-
     pthread_mutex_lock(&gs->lock);
-    gate->inside--;
-    if (gate->batch && gate->arrived == gate->batch && !gate->turn--)
-        gate->batch = gate->arrived = gate->turn = 0;
+    gs->gates[kind].inside--;
     pthread_cond_broadcast(&gs->changed);
     pthread_mutex_unlock(&gs->lock);
 }
@@ -177,22 +158,28 @@ struct store *gate_store(struct gate_store *gate)
     return &gate->store;
 }
 
-static void set_closed(struct gate_store *gs, enum gate_kind kind, bool closed)
+static void set(struct gate_store *gs, enum gate_kind kind, bool closed, unsigned pass)
 {
     pthread_mutex_lock(&gs->lock);
     gs->gates[kind].closed = closed;
+    gs->gates[kind].pass = pass;
     pthread_cond_broadcast(&gs->changed);
     pthread_mutex_unlock(&gs->lock);
 }
 
 void gate_close(struct gate_store *gate, enum gate_kind kind)
 {
-    set_closed(gate, kind, true);
+    set(gate, kind, true, NO_CALL);
 }
 
 void gate_open(struct gate_store *gate, enum gate_kind kind)
 {
-    set_closed(gate, kind, false);
+    set(gate, kind, false, NO_CALL);
+}
+
+void gate_pass(struct gate_store *gate, enum gate_kind kind, unsigned number)
+{
+    set(gate, kind, true, number);
 }
 
 bool gate_wait(struct gate_store *gs, enum gate_kind kind, unsigned n)
@@ -205,15 +192,6 @@ bool gate_wait(struct gate_store *gs, enum gate_kind kind, unsigned n)
         in_time = wait_change(gs, &until);
     pthread_mutex_unlock(&gs->lock);
     return in_time;
-}
-
-void gate_reverse(struct gate_store *gs, enum gate_kind kind, unsigned n)
-{
-    pthread_mutex_lock(&gs->lock);
-    gs->gates[kind].batch = n;
-    gs->gates[kind].arrived = 0;
-    gs->gates[kind].turn = n - 1;
-    pthread_mutex_unlock(&gs->lock);
 }
 
 void gate_fail(struct gate_store *gs, enum gate_kind kind, unsigned skipped, int err)

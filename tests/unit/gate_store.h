@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A store around a store, for tests of what happens at the same time: calls stop at a gate, are
- * counted, complete in reverse, or fail. Waiting has a limit of 10 s: a test that would hang fails
+ * counted, go on in another order, or fail. Waiting has a limit: a test that would hang fails
  * instead.
  */
 #ifndef ICESIM_TESTS_GATE_STORE_H
@@ -24,11 +24,9 @@ void gate_open(struct gate_store *gate, enum gate_kind kind);
 /* Waits until `n` calls of `kind` stand at the gate or run at once; false after the limit. */
 bool gate_wait(struct gate_store *gate, enum gate_kind kind, unsigned n);
 
-/*
- * The next `n` calls of `kind` wait for each other; then they run and return one by one, the last
- * to come first, each a little after the one before.
- */
-void gate_reverse(struct gate_store *gate, enum gate_kind kind, unsigned n);
+/* Lets one call of `kind` through, and closes the gate to the others: the one that came when
+ * gate_count was `number`. */
+void gate_pass(struct gate_store *gate, enum gate_kind kind, unsigned number);
 
 /* Of the next calls of `kind`, the one after `skipped` others fails with `err`. */
 void gate_fail(struct gate_store *gate, enum gate_kind kind, unsigned skipped, int err);

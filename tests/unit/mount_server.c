@@ -3,6 +3,7 @@
 #include "mount_server.h"
 #include "file_bench.h"
 #include "fuse_front/fuse_front.h"
+#include "patience.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,8 +17,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define LIMIT_SECONDS 60
 
 struct message {
     enum order order;
@@ -299,7 +298,7 @@ bool mount_open(void)
     if (!mkdtemp(folder) || mkdir(mount_path(""), 0700))
         exit(1);
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = kill_server}, NULL);
-    alarm(LIMIT_SECONDS);
+    alarm(PROGRAM_S);
     start_server();
     return true;
 }
@@ -332,6 +331,11 @@ void mount_kill(void)
 void mount_restart(void)
 {
     start_server();
+}
+
+bool mount_has_open(const char *files)
+{
+    return soon((mount_tell(EACH_OPEN, 0, 0), !strcmp(mount_text, files)));
 }
 
 void mount_start(void)

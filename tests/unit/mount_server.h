@@ -3,12 +3,13 @@
  * A mounted FUSE front in a process of its own, for tests that are its user: a device with 12 slots
  * over a store with gates, slots 0 and 10 programmed with aes-256-xts at 4096, shown as function 1,
  * vm0. Every function has the views "a" (number 5) and "b" (9), which show what raw does. A hung
- * server is killed after a minute, which frees its user: one process in both parts could not even
+ * server is killed in the end, which frees its user: one process in both parts could not even
  * be killed.
  */
 #ifndef ICESIM_TESTS_MOUNT_SERVER_H
 #define ICESIM_TESTS_MOUNT_SERVER_H
 
+#include <errno.h>
 #include <stdbool.h>
 
 #define MOUNT_SECTORS 16389 /* 8 MiB and five sectors */
@@ -56,6 +57,16 @@ enum order {
 /* Has the server do it; returns what came of it. One thread at a time. */
 int mount_tell(enum order order, int a, int b);
 extern char mount_text[256];
+
+/* Whether the open files are these, each with ", ", once those that were closed are released. */
+bool mount_has_open(const char *files);
+
+/* A check that a system call fails with errno `want`, 0: does not. Needs tap.h. */
+#define fails(call, want, name)                                                                    \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        is_int((call) == -1 ? errno : 0, want, name);                                              \
+    } while (0)
 
 /* Mounts; ends the program when that fails. */
 void mount_start(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "probe.h"
 #include "base/bytes.h"
+#include "patience.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ struct client *probe_connect(fake_script *script)
     struct client *client = NULL;
     struct ice_why why = {0};
 
-    if (client_connect(path, 5000, &client, &why)) {
+    if (client_connect(path, PATIENCE_MS, &client, &why)) {
         printf("Bail out! connect: %s\n", why.text);
         exit(1);
     }
