@@ -33,3 +33,8 @@ const struct algorithm *algorithm_by_id(unsigned alg, unsigned key_size)
     }
     return NULL;
 }
+
+bool algorithm_takes_wrapped(unsigned alg, unsigned key_size)
+{
+    return alg == ALG_AES_XTS && key_size == KEY_SIZE_256;
+}

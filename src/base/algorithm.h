@@ -6,6 +6,7 @@
 #ifndef ICESIM_BASE_ALGORITHM_H
 #define ICESIM_BASE_ALGORITHM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum alg_id {
@@ -39,5 +40,8 @@ extern const struct algorithm algorithms[ALGORITHM_COUNT];
 /* NULL when there is none. */
 const struct algorithm *algorithm_by_name(const char *name);
 const struct algorithm *algorithm_by_id(unsigned alg, unsigned key_size);
+
+/* Whether a hardware-wrapped key can be one of it: of aes-256-xts alone. */
+bool algorithm_takes_wrapped(unsigned alg, unsigned key_size);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * Key blobs and key derivation, both from one KDF.
  *
- * A blob: u8 form, u8 version, u8[2] 0, u8[12] nonce, u8[32] sealed master key, u8[16] tag. The
- * first four bytes are authenticated with the rest. The nonce is random, and only it keeps two
- * blobs of one key apart.
+ * A blob: u8 form, u8 version, u8[6] 0, u8[12] nonce, u8[32] sealed master key, u8[16] tag. The
+ * first eight bytes are authenticated with the rest; they are so many that no raw key has the
+ * length of a blob. The nonce is random, and only it keeps two blobs of one key apart.
  */
 #include "cipher/wrap.h"
 #include "base/bytes.h"
@@ -14,8 +14,8 @@
 #include <assert.h>
 #include <errno.h>
 
-#define VERSION     1
-#define HEAD_BYTES  4
+#define VERSION     2
+#define HEAD_BYTES  8
 #define NONCE_BYTES 12
 #define TAG_BYTES   16
 #define MAC_BYTES   16 /* what one step of the KDF gives */

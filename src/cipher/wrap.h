@@ -18,7 +18,7 @@
 
 #define WRAP_SECRET_BYTES 32
 #define WRAP_MASTER_BYTES 32
-#define WRAP_BLOB_BYTES   64 /* of every blob made here */
+#define WRAP_BLOB_BYTES   68 /* of every blob made here, and of no raw key */
 #define INLINE_KEY_BYTES  64
 #define SECRET_SW_BYTES   32
 

@@ -131,20 +131,26 @@ static int connect_socket(struct client *client, const char *path, struct ice_wh
     return 0;
 }
 
-struct hello_texts {
+struct hello {
     char function[40], dialect[40], generation[40];
+    uint64_t slot_offset, key_types;
 };
 
-/* One pair of hello's map: keeps the texts, steps over the rest. */
-static int read_hello_pair(struct reader *reader, struct hello_texts *texts, struct ice_why *detail)
+static bool is_key(const char *key, size_t len, const char *name)
+{
+    return len == strlen(name) && !memcmp(key, name, len);
+}
+
+/* One pair of hello's map: keeps what is known, steps over the rest. */
+static int read_hello_pair(struct reader *reader, struct hello *hello, struct ice_why *detail)
 {
     const struct {
         const char *key;
         char *to;
     } known[] = {
-        {"function", texts->function},
-        {"dialect", texts->dialect},
-        {"generation", texts->generation},
+        {"function", hello->function},
+        {"dialect", hello->dialect},
+        {"generation", hello->generation},
     };
     const char *key, *text;
     size_t key_len, len;
@@ -154,14 +160,18 @@ static int read_hello_pair(struct reader *reader, struct hello_texts *texts, str
     if (err)
         return err;
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-        if (key_len == strlen(known[i].key) && !memcmp(key, known[i].key, key_len))
+        if (is_key(key, key_len, known[i].key))
             to = known[i].to;
+    if (is_key(key, key_len, "slot_offset"))
+        return read_uint(reader, UINT32_MAX, &hello->slot_offset, detail);
+    if (is_key(key, key_len, "key_types"))
+        return read_uint(reader, UINT8_MAX, &hello->key_types, detail);
     if (!to)
         return read_skip(reader, detail);
     err = read_text(reader, &text, &len, detail);
     if (err)
         return err;
-    if (len >= sizeof(texts->function) || memchr(text, 0, len))
+    if (len >= sizeof(hello->function) || memchr(text, 0, len))
         return why_set(detail, EPROTO, "a name of %zu bytes", len);
     memcpy(to, text, len);
     to[len] = '\0';
@@ -170,19 +180,21 @@ static int read_hello_pair(struct reader *reader, struct hello_texts *texts, str
 
 static int read_hello(struct client *client, struct ice_why *detail)
 {
-    struct hello_texts texts = {.generation = "0"};
+    struct hello hello = {.generation = "0"};
     uint64_t pairs, generation = 0;
     int err = read_map(&client->answer, &pairs, detail);
 
     for (; !err && pairs; pairs--)
-        err = read_hello_pair(&client->answer, &texts, detail);
+        err = read_hello_pair(&client->answer, &hello, detail);
     if (!err)
-        err = parse_number(texts.generation, UINT64_MAX, &generation, detail);
+        err = parse_number(hello.generation, UINT64_MAX, &generation, detail);
     /* An event may have come before. */
     if (generation > client->generation)
         client->generation = generation;
-    memcpy(client->function, texts.function, sizeof(client->function));
-    memcpy(client->dialect, texts.dialect, sizeof(client->dialect));
+    memcpy(client->function, hello.function, sizeof(client->function));
+    memcpy(client->dialect, hello.dialect, sizeof(client->dialect));
+    client->slot_offset = (unsigned)hello.slot_offset;
+    client->key_types = (unsigned)hello.key_types;
     return err;
 }
 

@@ -50,7 +50,8 @@ struct client {
     void *event_user;
 
     char function[40], dialect[40]; /* from hello */
-    uint64_t generation;            /* the newest that hello or an event told */
+    unsigned slot_offset, key_types;
+    uint64_t generation; /* the newest that hello or an event told */
     struct channel channel;
 };
 

@@ -93,6 +93,8 @@ int client_negotiate(struct client *client, uint64_t wanted, struct channel **ch
     client->channel = (struct channel){
         .ops = &ops,
         .dialect = dialect_by_name(client->dialect),
+        .key_types = client->key_types,
+        .slot_offset = client->slot_offset,
     };
     if (!client->channel.dialect)
         return why_set(why, EPROTO, "\"%s\" is no dialect that this program knows",

@@ -2,7 +2,16 @@
 /* What a function advertises: the model of one engine among those that there are. */
 #include "base/bytes.h"
 #include "internal.h"
+#include "virtio/ice.h"
 #include <assert.h>
+
+/* Of a default: no request would be whole blocks, or no key is one of it. */
+static bool is_useless(const struct ice_function *function, const struct capability *capability)
+{
+    return capability->data_unit < function->block_size ||
+           (!(function->key_types & ICE_KEY_TYPE_RAW) &&
+            !algorithm_takes_wrapped(capability->alg, capability->key_size));
+}
 
 void function_set_capabilities(struct ice_function *function, const struct function_params *params)
 {
@@ -16,8 +25,8 @@ void function_set_capabilities(struct ice_function *function, const struct funct
     }
     assert(count <= CAPABILITIES_MAX);
     for (unsigned i = 0; i < count; i++) {
-        assert(!params->capability_count || list[i].data_unit >= function->block_size);
-        if (list[i].data_unit >= function->block_size)
+        assert(!params->capability_count || !is_useless(function, &list[i]));
+        if (!is_useless(function, &list[i]))
             function->capabilities[function->capability_count++] = list[i];
     }
     assert(!function->dialect->check_capabilities(function->capabilities,

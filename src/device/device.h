@@ -57,7 +57,8 @@ struct function_params {
     enum overflow_policy on_overflow;
     unsigned key_types; /* sum of ICE_KEY_TYPE_*; 0: both */
     /* What it advertises, as the dialect's check_capabilities lets it, data units not below
-     * block_size; copied. count 0: default_capabilities, without those below block_size. */
+     * block_size, algorithms that keys of its types can be of; copied. count 0:
+     * default_capabilities, as far as they are so. */
     const struct capability *capabilities;
     unsigned capability_count;
     /* Told of requests, key operations, violations; NULL-terminated, may be NULL; live as long as
@@ -77,6 +78,7 @@ uint64_t function_sectors(const struct ice_function *function); /* its capacity 
 void function_slot_window(const struct ice_function *function, unsigned *first, unsigned *count);
 /* What slot `physical` of its window is called on the wire. */
 unsigned function_wire_slot(const struct ice_function *function, unsigned physical);
+unsigned function_slot_offset(const struct ice_function *function); /* of its first slot there */
 enum slot_addressing function_addressing(const struct ice_function *function); /* never 0 */
 unsigned function_key_types(const struct ice_function *function);
 unsigned function_dun_bits(const struct ice_function *function);

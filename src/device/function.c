@@ -143,6 +143,11 @@ unsigned function_wire_slot(const struct ice_function *function, unsigned physic
     return physical - function->first_slot + function->first_wire_slot;
 }
 
+unsigned function_slot_offset(const struct ice_function *function)
+{
+    return function->first_wire_slot;
+}
+
 enum slot_addressing function_addressing(const struct ice_function *function)
 {
     return function->addressing;

@@ -81,6 +81,12 @@ static uint8_t refuse_short(struct job *job, size_t readable, size_t head)
                   "%zu readable bytes are less than the header of %zu", readable, head);
 }
 
+static bool answers_by_status(enum command_kind kind)
+{
+    return kind == COMMAND_WRITE || kind == COMMAND_KEY_PROGRAM || kind == COMMAND_KEY_EVICT ||
+           kind == COMMAND_KEY_FORGET;
+}
+
 /* What the dialect says of the head; `head` has job->head bytes. */
 static uint8_t understand(struct job *job, const struct wire *wire, const uint8_t *head)
 {
@@ -100,6 +106,9 @@ static uint8_t understand(struct job *job, const struct wire *wire, const uint8_
         return refuse(job, RULE_DATA_DIRECTION, VIRTIO_BLK_S_IOERR, EINVAL,
                       "%s takes no readable data, but %zu bytes follow its header",
                       command_name(job->command.kind), job->data_out);
+    if (job->data_in && answers_by_status(job->command.kind))
+        return tolerate(job, RULE_DATA_UNUSED, "%s with a device-writable data area of %zu bytes",
+                        command_name(job->command.kind), job->data_in);
     return VIRTIO_BLK_S_OK;
 }
 
@@ -115,6 +124,7 @@ static uint8_t parse(struct job *job, uint8_t *head)
     struct wire wire = {
         .features = job->attachment->features,
         .control = job->control,
+        .strict = job->function->strict,
         .trimmed = job->function->trimmed_headers,
         .readable = iov_length(request->readable, request->nreadable),
     };

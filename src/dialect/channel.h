@@ -44,12 +44,25 @@ struct channel {
     /* Of keys, what a maker in the process knows though the dialect does not say: sum of
      * ICE_KEY_TYPE_*, the widest DUN; 0: it does not know. */
     unsigned key_types, dun_bytes;
+    /* What the wire calls the function's first slot, also where the dialect's space does not say.
+     */
+    unsigned slot_offset;
 };
 
 /* The queue that a command of this kind goes to. */
 static inline uint16_t channel_queue(const struct channel *channel, enum command_kind kind)
 {
     return channel->dialect->on_control_queue(kind) ? channel->control_queue : 0;
+}
+
+/* A configuration space that was read, with `offered` as for the dialect's parse_config. */
+static inline void channel_parse_config(const struct channel *channel, uint64_t offered,
+                                        const uint8_t *space, size_t len,
+                                        struct function_config *config)
+{
+    channel->dialect->parse_config(offered, space, len, config);
+    if (channel->dialect->virtual_slots)
+        config->slot_offset = channel->slot_offset;
 }
 
 /* Whether inline crypto is negotiated: capabilities, tagged I/O. */

@@ -103,6 +103,7 @@ struct function_config {
 struct wire {
     uint64_t features; /* negotiated */
     bool control;      /* on the control queue */
+    bool strict;       /* types that icesim adds to the draft are unknown */
     bool trimmed;      /* the function takes 16-byte headers of types other than IN, OUT, FLUSH */
     size_t readable;   /* bytes, in all */
 };
@@ -124,7 +125,7 @@ struct dialect {
     /* Bits of both that are nothing without another; NULL: none. A row of zeros is the last. */
     const struct feature_need *needs;
     unsigned dun_bits;  /* that its header can carry */
-    bool virtual_slots; /* the draft counts slots from 0; else from slot_offset */
+    bool virtual_slots; /* the draft counts slots from 0, its space has no slot_offset */
 
     /*
      * Device side. head_length: bytes of the readable part that stand before data or segments,

@@ -13,6 +13,7 @@
 
 #define KEY_OPS_FEATURE VIRTIO_FEATURE(VIRTIO_BLK_F_ICE_KEY_OPS)
 #define INLINE_FEATURE  VIRTIO_FEATURE(VIRTIO_BLK_F_ICE_KEYS_INLINE)
+#define ADDED_FEATURES  (KEY_OPS_FEATURE | INLINE_FEATURE)
 #define HEADER          sizeof(struct virtio_blk_header)
 #define LONG_HEADER     (HEADER + sizeof(struct virtio_blk_ice_payload))
 
@@ -91,7 +92,7 @@ size_t ice_head_length(const struct wire *wire, uint32_t number)
 {
     const struct request_type *type = type_of(number);
 
-    if (!type || wire->control)
+    if (!type || wire->control || (wire->strict && type->needs & ADDED_FEATURES))
         return 0;
     return header_length(wire, type->kind) + (is_negotiated(type, wire->features) ? type->body : 0);
 }

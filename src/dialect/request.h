@@ -35,7 +35,8 @@ struct ice_request {
     bool claim;
     /*
      * The driver sent it to a process that died with it in flight: a key operation is refused
-     * (IOERR, why EINTR), as nobody knows how far it came; all else runs as ever.
+     * (IOERR, why EINTR), as nobody knows how far it came, and so is a tagged request (why ESTALE),
+     * as its key was that process's; all else runs as ever.
      */
     bool replayed;
     /*

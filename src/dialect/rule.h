@@ -36,10 +36,12 @@
     REFUSED(IO_BLOCK, "io-block", "sectors that are no whole logical blocks")                      \
     REFUSED(IO_READ_ONLY, "io-read-only", "a request that writes to a read-only device")           \
     TOLERATED(FLUSH_DATA, "flush-data", "FLUSH with a data area")                                  \
+    TOLERATED(DATA_UNUSED, "data-unused",                                                          \
+              "a device-writable data area in OUT, or in a key operation that has no answer")      \
     REFUSED(RANGES_LENGTH, "ranges-length", "ranges whose length is no multiple of 16 above 0")    \
     REFUSED(RANGES_COUNT, "ranges-count", "more ranges, or longer ones, than the limits allow")    \
     REFUSED(RANGES_FLAGS, "ranges-flags", "range flags that are unknown, or unmap in DISCARD")     \
-    TOLERATED(ID_LENGTH, "id-length", "GET_ID with a data area of other than 20 bytes")            \
+    TOLERATED(ID_LENGTH, "id-length", "GET_ID with a data area of more than 20 bytes")             \
     REFUSED(ANSWER_ROOM, "answer-room", "a data area shorter than the answer")                     \
     /* inline crypto */                                                                            \
     REFUSED(ACTIVATE_VALUE, "activate-value", "activate is neither 0 nor 1")                       \

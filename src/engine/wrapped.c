@@ -83,7 +83,7 @@ int engine_unwrap(const struct engine *engine, const struct engine_key *key, uin
                   struct ice_why *why)
 {
     uint8_t *master = NULL, *derived;
-    if (key->algorithm->alg != ALG_AES_XTS || key->algorithm->key_bytes != INLINE_KEY_BYTES)
+    if (!algorithm_takes_wrapped(key->algorithm->alg, key->algorithm->key_size))
         return why_set(why, EINVAL, "a wrapped key is for aes-256-xts, not %s",
                        key->algorithm->name);
     int r = unseal(engine, WRAP_EPHEMERAL, key->bytes, key->wrapped_len, &master, why);

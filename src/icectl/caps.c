@@ -4,10 +4,9 @@
 #include "base/algorithm.h"
 #include "base/bytes.h"
 #include "base/parse.h"
-#include "base/secret.h"
 #include "commands.h"
+#include "device.h"
 #include "dialect/describe.h"
-#include "key_path.h"
 #include "virtio/ice.h"
 
 static void print_unit(FILE *out, uint32_t bytes)
@@ -110,46 +109,18 @@ static enum status check_capability(const struct icectl *icectl, struct device *
                 device->name.text, algorithm->name, requirement->data_unit);
 }
 
-/* Where the dialect does not tell, making a key does, and changes nothing. */
-static enum status try_wrapped(const struct icectl *icectl, const struct name *name)
+static enum status check_key_type(const struct icectl *icectl, const struct device *device,
+                                  const struct requirement *requirement)
 {
-    uint8_t *answer = secret_alloc(KEY_BLOB_BYTES);
-    struct key_path path;
-    struct ice_why why;
-    size_t len;
-    enum status status;
+    const struct algorithm *algorithm = requirement->algorithm;
+    unsigned type = requirement->wrapped ? ICE_KEY_TYPE_WRAPPED : ICE_KEY_TYPE_RAW;
 
-    if (!answer) {
-        secret_exhausted("a key", &why);
-        return fail_why(icectl, STATUS_REFUSED, &why);
-    }
-    status = key_path_open(icectl, VIA_EITHER, &path);
-    if (!status) {
-        status = key_path_convert(&path, COMMAND_KEY_GENERATE, NULL, 0, answer, &len, &why);
-        if (status == STATUS_CONNECTION)
-            fail_why(icectl, status, &why);
-        else if (status)
-            status =
-                fail(icectl, STATUS_REFUSED, "%s takes no wrapped keys: %s", name->text, why.text);
-        key_path_close(&path);
-    }
-    secret_free(answer);
-    return status;
-}
-
-static enum status check_wrapped(const struct icectl *icectl, const struct device *device,
-                                 const struct requirement *requirement)
-{
-    unsigned types = device->config.key_types;
-
-    if (requirement->algorithm->alg != ALG_AES_XTS ||
-        requirement->algorithm->key_size != KEY_SIZE_256)
+    if (requirement->wrapped && !algorithm_takes_wrapped(algorithm->alg, algorithm->key_size))
         return fail(icectl, STATUS_REFUSED, "a wrapped key is one of aes-256-xts, not of %s",
-                    requirement->algorithm->name);
-    if (!types)
-        return try_wrapped(icectl, &device->name);
-    if (!(types & ICE_KEY_TYPE_WRAPPED))
-        return fail(icectl, STATUS_REFUSED, "%s takes no wrapped keys", device->name.text);
+                    algorithm->name);
+    if (!(device->channel->key_types & type))
+        return fail(icectl, STATUS_REFUSED, "%s takes no %s keys", device->name.text,
+                    requirement->wrapped ? "wrapped" : "raw");
     return STATUS_DONE;
 }
 
@@ -164,8 +135,8 @@ static enum status require(const struct icectl *icectl, const char *text)
     if (status)
         return status;
     status = check_capability(icectl, &device, &requirement);
-    if (!status && requirement.wrapped)
-        status = check_wrapped(icectl, &device, &requirement);
+    if (!status)
+        status = check_key_type(icectl, &device, &requirement);
     device_close(&device);
     return status;
 }

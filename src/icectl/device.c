@@ -43,8 +43,8 @@ int device_read_config(struct device *device, struct ice_why *why)
     int err = client_read_config(device->client, 0, device->space, sizeof(device->space), why);
 
     if (!err)
-        device->channel->dialect->parse_config(device->offered, device->space,
-                                               sizeof(device->space), &device->config);
+        channel_parse_config(device->channel, device->offered, device->space, sizeof(device->space),
+                             &device->config);
     return err;
 }
 

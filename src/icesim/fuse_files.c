@@ -212,7 +212,7 @@ static void show(struct fuse_files *files, struct function_files *one)
     one->shown = (struct fuse_front_function){
         .name = function_name(function->function),
         .id = function->id,
-        .first_slot = count ? function_wire_slot(function->function, first) : 0,
+        .first_slot = inproc_channel(one->slots)->slot_offset,
         .slots = count,
         .read_only = function_is_read_only(function->function),
         .raw = raw_file(one->raw, one->own_locks ? one->own_locks : files->locks,

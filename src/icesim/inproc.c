@@ -214,6 +214,7 @@ static int open_channel(struct ice_function *function, bool for_disk, struct inp
     inproc->function = function;
     inproc->channel.key_types = function_key_types(function);
     inproc->channel.dun_bytes = function_dun_bits(function) / 8;
+    inproc->channel.slot_offset = function_slot_offset(function);
     int err = attachment_open(function, &events, inproc, &inproc->attachment, why);
     if (err) {
         inproc_close(inproc);

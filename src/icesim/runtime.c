@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The lock file holds the owner's process id and, after it, "made" when the folder is icesim's own.
+/*
+ * The lock file holds the owner's process id and, after it, "made" when the folder is icesim's own.
+ * A clean end removes it: one that holds something already was a killed one's.
  */
 #include "runtime.h"
 #include "base/bytes.h"
+#include "socket_path.h"
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -95,11 +99,40 @@ static int take_lock(struct runtime *runtime, struct ice_why *why)
     }
 }
 
+/* As icesim makes them: private, and this user's. */
+static bool is_own_socket(int folder, const char *name)
+{
+    const char *suffix = strrchr(name, '.');
+    struct stat st;
+    return suffix && !strcmp(suffix, ".sock") &&
+           fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode) &&
+           st.st_uid == geteuid() && (st.st_mode & 07777) == 0600;
+}
+
+/* What cannot be removed stays: it is in the way only of a socket of its name, which says so. */
+static void remove_sockets(const struct runtime *runtime)
+{
+    DIR *folder = opendir(runtime->dir);
+    struct dirent *entry;
+    while (folder && (entry = readdir(folder))) {
+        char *path = NULL;
+        if (is_own_socket(dirfd(folder), entry->d_name) &&
+            asprintf(&path, "%s/%s", runtime->dir, entry->d_name) >= 0) {
+            socket_remove_leftover(path, NULL);
+            free(path);
+        }
+    }
+    if (folder)
+        closedir(folder);
+}
+
 static int sign_lock(struct runtime *runtime, struct ice_why *why)
 {
     char text[32] = "";
-    if (pread(runtime->lock, text, sizeof(text) - 1, 0) > 0 && strstr(text, "made"))
-        runtime->made = true;
+    if (pread(runtime->lock, text, sizeof(text) - 1, 0) > 0) {
+        runtime->made |= strstr(text, "made") != NULL;
+        remove_sockets(runtime);
+    }
     int len = snprintf(text, sizeof(text), "%d%s\n", (int)getpid(), runtime->made ? " made" : "");
     if (ftruncate(runtime->lock, 0) < 0 || pwrite(runtime->lock, text, (size_t)len, 0) != len)
         return why_errno(why, errno, "lock %s", runtime->lock_path);

@@ -18,7 +18,8 @@ struct runtime {
 
 /*
  * Makes `dir` (NULL: $XDG_RUNTIME_DIR/icesim, or /run/icesim for root) with mode 0700 if it is
- * missing, and locks it. 0 or -errno: -EBUSY when another icesim serves there.
+ * missing, locks it, and removes the sockets of a killed one. 0 or -errno: -EBUSY when another
+ * icesim serves there.
  */
 int runtime_open(struct runtime *runtime, const char *dir, struct ice_why *why);
 

@@ -11,13 +11,13 @@
 #include "base/bytes.h"
 #include "base/secret.h"
 #include "engine/engine.h"
+#include "media/store.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,19 +85,10 @@ static int sync_folder(const char *path, struct ice_why *why)
     return err ? why_errno(why, err, "cannot sync the folder of %s", path) : 0;
 }
 
-static int lock(int fd, const char *path, struct ice_why *why)
-{
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    if (errno == EWOULDBLOCK)
-        return why_set(why, EBUSY, "%s is in use by another icesim", path);
-    return why_errno(why, errno, "cannot lock %s", path);
-}
-
 /* A new secret; `file` is a buffer for all of the file. A failure takes the file away again. */
 static int make(int fd, const char *path, uint8_t *file, struct state *state, struct ice_why *why)
 {
-    int rc = lock(fd, path, why);
+    int rc = store_lock_file(fd, path, why);
     secret_random(state->secret, ENGINE_SECRET_BYTES);
     state->boot = 1;
     build_record(file, state->secret, 0);
@@ -155,7 +146,7 @@ static int understand(const uint8_t *file, const char *path, struct state *state
 static int resume(int fd, const char *path, uint8_t *file, struct state *state, struct ice_why *why)
 {
     unsigned spare;
-    int rc = lock(fd, path, why);
+    int rc = store_lock_file(fd, path, why);
     if (!rc)
         rc = check_file(fd, path, why);
     if (rc)

@@ -19,9 +19,9 @@ struct state {
 
 /*
  * Opens the state file, or makes one with a new random secret, and raises its boot counter: that is
- * on stable storage when this returns. Until state_close nobody else can open it. 0; -EBUSY:
- * another icesim has it; -EPERM: it is another user's, or open to others; -EINVAL: no state file,
- * cut, or garbled (it stays as it is); -ENOMEM; what the file system says.
+ * on stable storage when this returns. Until state_close nobody else can open it, nor as an image.
+ * 0; -EBUSY: somebody has it, as either; -EPERM: it is another user's, or open to others; -EINVAL:
+ * no state file, cut, or garbled (it stays as it is); -ENOMEM; what the file system says.
  */
 int state_open(const char *path, struct state *state, struct ice_why *why);
 

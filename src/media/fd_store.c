@@ -29,10 +29,15 @@ static struct fd_store *fd_store_of(struct store *store)
     return CONTAINER_OF(store, struct fd_store, store);
 }
 
-/* Drivers see `why`; the image and the place in it are for the host's owner. */
+/*
+ * Drivers see `why`; the image and the place in it are for the host's owner. Memory of the caller's
+ * that is gone says nothing of the image.
+ */
 static int failed(const struct fd_store *fs, int err, const char *participle, uint64_t offset,
                   struct ice_why *why)
 {
+    if (err == EFAULT)
+        return why_set(why, err, "the memory of the request is gone");
     log_error("%s cannot be %s at byte %llu: %s", fs->name, participle, (unsigned long long)offset,
               strerrordesc_np(err));
     return why_errno(why, err, "the media cannot be %s", participle);
@@ -181,7 +186,8 @@ int fd_store_new(int fd, uint64_t size, bool thin, const char *name, struct stor
     if (!fs)
         return why_set(why, ENOMEM, "out of memory");
     bool fixed = fstat(fd, &st) || S_ISBLK(st.st_mode);
-    fs->store = (struct store){&fd_store_ops, size, fixed};
+    bool read_only = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+    fs->store = (struct store){&fd_store_ops, size, fixed, read_only};
     fs->fd = fd;
     fs->thin = thin;
     memcpy(fs->name, name, name_size);

@@ -6,7 +6,7 @@
 #include "media/store.h"
 
 /*
- * Takes over `fd`, open for reading and writing, on success only. `size` is the store's. `thin`:
+ * Takes over `fd`, open for reading at least, on success only. `size` is the store's. `thin`:
  * the medium reserves no space, so that zeroing always gives it back. `name` is how clauses call
  * it; copied. 0 or -ENOMEM.
  */

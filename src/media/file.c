@@ -11,17 +11,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static bool forbids_writing(int err)
+{
+    return err == EACCES || err == EPERM || err == EROFS || err == ETXTBSY;
+}
+
 /* Opens what is there; a descriptor or -errno. */
-static int open_existing(const char *path, mode_t mode, struct ice_why *why)
+static int open_existing(const char *path, mode_t mode, bool to_read, struct ice_why *why)
 {
     if (!S_ISREG(mode) && !S_ISBLK(mode))
         return why_set(why, EINVAL, "%s is neither a file nor a block device", path);
 
-    int fd = open(path, O_RDWR | O_CLOEXEC | (S_ISBLK(mode) ? O_EXCL : 0));
+    int flags = O_CLOEXEC | (S_ISBLK(mode) ? O_EXCL : 0);
+    int fd = open(path, O_RDWR | flags);
+    if (fd < 0 && to_read && forbids_writing(errno))
+        fd = open(path, O_RDONLY | flags);
     if (fd < 0 && errno == EBUSY)
         return why_set(why, EBUSY, "%s is in use", path);
     if (fd < 0)
-        return why_errno(why, errno, "cannot open %s for reading and writing", path);
+        return why_errno(why, errno, "cannot open %s for reading%s", path,
+                         to_read ? "" : " and writing");
 
     struct stat st;
     if (fstat(fd, &st) || (st.st_mode & S_IFMT) != (mode & S_IFMT)) {
@@ -32,12 +41,13 @@ static int open_existing(const char *path, mode_t mode, struct ice_why *why)
 }
 
 /* A descriptor or -errno; says in `created` whether the file is new. */
-static int open_image(const char *path, uint64_t size, bool *created, struct ice_why *why)
+static int open_image(const char *path, uint64_t size, bool to_read, bool *created,
+                      struct ice_why *why)
 {
     struct stat st;
     *created = false;
     if (stat(path, &st) == 0)
-        return open_existing(path, st.st_mode, why);
+        return open_existing(path, st.st_mode, to_read, why);
     if (errno != ENOENT)
         return why_errno(why, errno, "cannot open %s", path);
     if (size == 0)
@@ -51,10 +61,10 @@ static int open_image(const char *path, uint64_t size, bool *created, struct ice
     return fd;
 }
 
-/* Held as long as the descriptor is open. */
-static int lock_image(int fd, const char *path, struct ice_why *why)
+int store_lock_file(int fd, const char *path, struct ice_why *why)
 {
-    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    bool reads = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+    struct flock all = {.l_type = reads ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_OFD_SETLK, &all) == 0)
         return 0;
     if (errno == EAGAIN || errno == EACCES)
@@ -87,17 +97,18 @@ static int settle_size(int fd, const char *path, bool created, uint64_t *size, s
     return 0;
 }
 
-int store_open_file(const char *path, uint64_t size, struct store **store, struct ice_why *why)
+static int open_file(const char *path, uint64_t size, bool to_read, struct store **store,
+                     struct ice_why *why)
 {
     int rc = size ? check_store_size(size, why) : 0;
     if (rc)
         return rc;
 
     bool created;
-    int fd = open_image(path, size, &created, why);
+    int fd = open_image(path, size, to_read, &created, why);
     if (fd < 0)
         return fd;
-    rc = lock_image(fd, path, why);
+    rc = store_lock_file(fd, path, why);
     if (rc == 0)
         rc = settle_size(fd, path, created, &size, why);
     if (rc == 0)
@@ -108,4 +119,15 @@ int store_open_file(const char *path, uint64_t size, struct store **store, struc
         close(fd);
     }
     return rc;
+}
+
+int store_open_file(const char *path, uint64_t size, struct store **store, struct ice_why *why)
+{
+    return open_file(path, size, false, store, why);
+}
+
+int store_open_file_to_read(const char *path, uint64_t size, struct store **store,
+                            struct ice_why *why)
+{
+    return open_file(path, size, true, store, why);
 }

@@ -3,8 +3,9 @@
  * Where sectors are kept. A store holds bytes as given to it (ciphertext, here) and knows nothing
  * of keys. Offsets and lengths are bytes, multiples of 512, inside `size`: the device checks that
  * before it calls. Transfers are whole or fail with -errno and a `why`, which drivers may see: it
- * names neither the image nor a place in it; the log does. All operations may be called from any
- * thread at once; of overlapping writes each 512-byte sector ends as one of them wrote it.
+ * names neither the image nor a place in it; the log does. -EFAULT says that not the media failed
+ * but the memory of the iovec, which the file under it no longer has. All operations may be called
+ * from any thread at once; of overlapping writes each 512-byte sector ends as one of them wrote it.
  */
 #ifndef ICESIM_MEDIA_STORE_H
 #define ICESIM_MEDIA_STORE_H
@@ -41,8 +42,9 @@ struct store_ops {
 
 struct store {
     const struct store_ops *ops;
-    uint64_t size; /* bytes, a multiple of 512 */
-    bool fixed;    /* it is not to be resized: a block device */
+    uint64_t size;  /* bytes, a multiple of 512 */
+    bool fixed;     /* it is not to be resized: a block device */
+    bool read_only; /* it cannot be written, zeroed or resized */
 };
 
 /* 0 when `size` is one that a store can have; else -EINVAL or -EFBIG. */
@@ -64,6 +66,19 @@ int store_open_ram(uint64_t size, struct store **store, struct ice_why *why);
  * again when it fails.
  */
 int store_open_file(const char *path, uint64_t size, struct store **store, struct ice_why *why);
+
+/*
+ * The same for who only reads: a file that is there and may not be written becomes a store that is
+ * read_only. Several may have it so at once, and nobody who writes.
+ */
+int store_open_file_to_read(const char *path, uint64_t size, struct store **store,
+                            struct ice_why *why);
+
+/*
+ * The lock that an image has, on a file that is to be none: as long as the description of `fd` is
+ * open. Where that is for reading only it keeps out only who writes. 0, or -EBUSY.
+ */
+int store_lock_file(int fd, const char *path, struct ice_why *why);
 
 static inline void store_close(struct store *store)
 {

@@ -70,6 +70,10 @@ static void test_hello(void)
                "function\x78\x28"
                "0123456789012345678901234567890123456789"),
          EPROTO, PROTO "a name of 40 bytes"},
+        {"a text for a number",
+         BYTES("\x84\x01t\x01\xa1\x6b"
+               "slot_offset\x61x"),
+         EPROTO, PROTO "a text string where an unsigned integer was expected"},
         {"a name with a NUL",
          BYTES("\x84\x01t\x01\xa1\x67"
                "dialect\x62x\0"),

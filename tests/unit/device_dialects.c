@@ -214,6 +214,8 @@ static void test_strict(const struct dialect *dialect)
     answer = rig_program(a, FIRST, "aes-256-xts", UNIT, 1);
     ok(answer.status == VIRTIO_BLK_S_UNSUPP && answer.why.err == EOPNOTSUPP,
        "%s: no key command in band", dialect->name);
+    ok(strstr(answer.why.text, "request type 29 means nothing in dialect"),
+       "%s: as it is none of the draft's", dialect->name);
     bytes[0] = 1;
     is_int(function_program(rig.function, FIRST, &key, NULL, NULL, NULL), 0,
            "%s: the owner programs out of band", dialect->name);

@@ -175,6 +175,7 @@ static void test_refused(const struct dialect *dialect)
 {
     struct blob long_term, ephemeral, bad;
     uint8_t area[KEY_BLOB_BYTES], raw[33] = {1};
+    struct command as_raw;
 
     open_rig(dialect, 0);
     read_media(before);
@@ -195,6 +196,9 @@ static void test_refused(const struct dialect *dialect)
             send_blob(COMMAND_KEY_PREPARE, &ephemeral, area, sizeof(area)), 1, EBADMSG, area,
             sizeof(area));
     refused("program of a long-term key", program(&long_term, "aes-256-xts"), 1, EBADMSG, area, 0);
+    as_raw = rig_key(1, "aes-256-xts", UNIT, ephemeral.bytes + 4);
+    as_raw.key.len = (uint16_t)load_le32(ephemeral.bytes);
+    refused("a blob as a raw key", rig_run(a, &as_raw, NULL, 0, NULL, 0), 1, EINVAL, area, 0);
     bad = ephemeral;
     bad.bytes[4 + 20] ^= 1;
     refused("a changed blob", program(&bad, "aes-256-xts"), 1, EBADMSG, area, 0);

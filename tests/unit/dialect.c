@@ -385,6 +385,22 @@ static void test_parse(void)
     ok(command.key.data_unit == 0, "unit bits 32 is no size");
 }
 
+/* What icesim adds to a draft is unknown to a strict function, and there to others. */
+static void test_strict_types(void)
+{
+    static const uint32_t added[] = {29, 31, 33, 36, 37, 39, 41, 42, 43}, drafted[] = {0, 4, 8, 28};
+    const struct wire strict = {.features = ICE, .strict = true}, other = {.features = ICE};
+
+    for (size_t i = 0; i < ARRAY_SIZE(added); i++)
+        ok(!ice2->head_length(&strict, added[i]) && ice2->head_length(&other, added[i]),
+           "type %u is icesim's own", added[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(drafted); i++)
+        ok(ice2->head_length(&strict, drafted[i]) == 32, "type %u is the draft's", drafted[i]);
+    ok(in_line->head_length(&(struct wire){.features = ENCRYPTION, .control = true, .strict = true},
+                            30),
+       "key commands of the inline draft are its own");
+}
+
 /* ---- anything at all ---- */
 
 static uint64_t random_state = 2026;
@@ -458,6 +474,7 @@ int main(void)
     test_head_length();
     test_refusals();
     test_parse();
+    test_strict_types();
     test_random();
     return tap_done();
 }

@@ -74,8 +74,10 @@ static const char *const refusals[][2] = {
     {"a,keys=inline,integrity", "keys= means nothing with integrity"},
     {"a,integrity,caps=ufs", "caps= means nothing with integrity"},
     {"a,integrity,key-types=raw", "key-types= means nothing with integrity"},
-    {"a,key-types=wrapped,caps=aes-128-xts:512",
-     "key-types=wrapped needs caps= with aes-256-xts, which wrapped keys are for"},
+    {"a,key-types=wrapped,caps=aes-256-xts:512+aes-128-xts:512",
+     "caps: no wrapped key is of aes-128-xts, and key-types=wrapped"},
+    {"a,caps=aes-192-ecb:512,key-types=wrapped",
+     "caps: no wrapped key is of aes-192-ecb, and key-types=wrapped"},
 };
 
 static void test_refusals(void)

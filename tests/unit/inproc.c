@@ -128,11 +128,13 @@ static void passes(const struct fuse_front_function *function, unsigned slot, ui
     is_mem(whole, stored, 1024, "has the same at the window");
 }
 
-static void offers(const struct fuse_front_function *function, const char *dialect)
+static void offers(const struct fuse_front_function *function, const char *dialect, unsigned wire)
 {
     char want[64], *status = front->ops.status(function->user);
     snprintf(want, sizeof(want), "\"dialect\":\"%s\"", dialect);
     ok(status && strstr(status, want), "%s: its status names %s", function->name, dialect);
+    snprintf(want, sizeof(want), "\"slot_offset\":%u,\"max_slots\":1,", wire);
+    ok(status && strstr(status, want), "and its first slot, %u", wire);
     ok(status && strstr(status, "\"alg\":\"aes-256-xts\",\"key_bytes\":64,\"data_units\":[512,1024,"
                                 "2048,4096,8192,16384,32768,65536]"),
        "and the capabilities");
@@ -159,7 +161,7 @@ static void test_dialects(void)
         add(cases[i].spec);
         program(cases[i].slot, 512);
         passes(shown(cases[i].name), cases[i].wire, cases[i].base);
-        offers(shown(cases[i].name), cases[i].dialect);
+        offers(shown(cases[i].name), cases[i].dialect, cases[i].wire);
     }
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
         take_away(cases[i].name);

@@ -175,6 +175,28 @@ static struct answer flush_data(struct bench *b)
     return send_changed(b, VIRTIO_BLK_T_FLUSH, 31, 0, 512);
 }
 
+static struct answer data_unused(struct bench *b)
+{
+    store_le32(b->head, VIRTIO_BLK_T_OUT);
+    return rig_send(b->a, b->head, 32, b->data, 512, b->data + 512, 512);
+}
+
+/* Programming is in band in this dialect alone when a function is strict. */
+static struct answer data_unused_key(struct bench *b)
+{
+    struct command key = rig_key(1, "aes-256-xts", 4096, b->data);
+
+    b->data[0] = 1;
+    return rig_run(b->a, &key, NULL, 0, b->data + 512, 1);
+}
+
+static struct answer data_unused_evict(struct bench *b)
+{
+    const struct command evict = {.kind = COMMAND_KEY_EVICT, .slot = 1};
+
+    return rig_run(b->a, &evict, NULL, 0, b->data, 512);
+}
+
 static struct answer ranges_length(struct bench *b)
 {
     return ranges(b, VIRTIO_BLK_T_DISCARD, 0, 17);
@@ -332,6 +354,9 @@ const struct rule_case rule_cases[] = {
     {RULE_IO_BLOCK, ICE2, READY, 1, EINVAL, plain_read},
     {RULE_IO_READ_ONLY, ICE2, READY, 1, EROFS, io_read_only},
     {RULE_FLUSH_DATA, ICE2, READY, 0, 0, flush_data},
+    {RULE_DATA_UNUSED, ICE2, READY, 0, 0, data_unused},
+    {RULE_DATA_UNUSED, INLINE, READY, 0, 0, data_unused_key},
+    {RULE_DATA_UNUSED, INLINE, READY, 0, 0, data_unused_evict},
     {RULE_RANGES_LENGTH, ICE2, READY, 1, EINVAL, ranges_length},
     {RULE_RANGES_COUNT, ICE2, READY, 1, EINVAL, ranges_count},
     {RULE_RANGES_FLAGS, ICE2, READY, 2, EOPNOTSUPP, ranges_flags},

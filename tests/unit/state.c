@@ -78,7 +78,7 @@ static void test_first_start(void)
     stat(path, &status);
     is_int(status.st_mode & 07777, 0600, "for its owner alone");
     is_int((intmax_t)load(bytes), STATE_FILE_BYTES, "of one size");
-    check_refused(-EBUSY, "is in use by another icesim");
+    check_refused(-EBUSY, "is locked: it is in use already");
     state_close(&state);
     is_int((intmax_t)start(), 2, "a restart keeps the secret and raises the boot");
     is_int((intmax_t)start(), 3, "each of them");

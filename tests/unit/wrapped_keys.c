@@ -100,8 +100,11 @@ static void test_tampering(enum wrap_form form, const char *name)
     for (size_t len = 0; len <= sizeof(blob); len++)
         missed += len != WRAP_BLOB_BYTES && !refused(form, secret, 7, blob, len, NULL);
     is_int(missed, 0, "%s: cut and longer ones are refused", name);
-    ok(refused(form, secret, 7, blob, 63, "a wrapped key has 64 bytes, not 63"), "%s: in words",
+    ok(refused(form, secret, 7, blob, 64, "a wrapped key has 68 bytes, not 64"), "%s: in words",
        name);
+    blob[1] = 1;
+    ok(refused(form, secret, 7, blob, WRAP_BLOB_BYTES, "it is no wrapped key of this engine"),
+       "%s: another version", name);
 }
 
 static void test_forms(void)
@@ -132,6 +135,14 @@ static void test_forms(void)
     lasting[0] = WRAP_EPHEMERAL;
     ok(refused(WRAP_EPHEMERAL, secret, 7, lasting, WRAP_BLOB_BYTES, NULL),
        "a long-term key that says it is ephemeral");
+}
+
+/* So that a check of the length alone keeps a blob from being programmed as a raw key. */
+static void test_length(void)
+{
+    for (size_t i = 0; i < ALGORITHM_COUNT; i++)
+        ok(algorithms[i].key_bytes != WRAP_BLOB_BYTES, "no key of %s is as long as a blob",
+           algorithms[i].name);
 }
 
 /* ---- the engine ---- */
@@ -264,7 +275,7 @@ static void test_program_refusals(void)
     check_refused(engine, &(struct engine_key){xts, UNIT, next.bytes, next.len}, -EBADMSG,
                   "the wrapped key was changed, or made by another engine or in an earlier boot");
     check_refused(engine, &(struct engine_key){xts, UNIT, key.bytes, key.len - 1}, -EBADMSG,
-                  "a wrapped key has 64 bytes, not 63");
+                  "a wrapped key has 68 bytes, not 67");
     check_refused(engine,
                   &(struct engine_key){algorithm_by_name("aes-128-xts"), UNIT, key.bytes, key.len},
                   -EINVAL, "a wrapped key is for aes-256-xts, not aes-128-xts");
@@ -305,6 +316,7 @@ int main(void)
     test_tampering(WRAP_LONG_TERM, "a long-term key");
     test_tampering(WRAP_EPHEMERAL, "an ephemeral key");
     test_forms();
+    test_length();
     test_operations();
     test_restart();
     test_program();
