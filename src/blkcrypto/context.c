@@ -74,7 +74,7 @@ int channel_config(struct channel *channel, struct function_config *config, stru
     int r = channel->ops->config_read(channel, 0, space, sizeof(space), why);
 
     if (!r)
-        channel->dialect->parse_config(channel->features, space, sizeof(space), config);
+        channel_parse_config(channel, channel->features, space, sizeof(space), config);
     return r;
 }
 

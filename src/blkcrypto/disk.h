@@ -69,6 +69,7 @@ struct disk_ops {
 
 struct disk {
     const struct disk_ops *ops;
+    const char *name;        /* for people, given by its owner; NULL: none */
     uint64_t size;           /* bytes; of a native one its maker's to keep up to date */
     struct crypto_caps caps; /* native ones; of a layered disk the intersection; none: all zeros */
     uint32_t block_size;     /* logical: 512 or 4096 */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A key is served below or here, which is decided when it is opened. Here it goes through a profile
- * like an engine's, whose slots are pools of ciphers and whose operations end at once.
+ * like an engine's, whose slots are pools of ciphers and whose operations end at once; so nobody
+ * waits for a slot longer than a request takes.
  */
 #include "fallback.h"
 #include "base/bytes.h"
@@ -17,13 +18,17 @@ struct keyslot {
     struct cipher_pool pool; /* empty: blank */
 } __attribute__((aligned(64)));
 
-struct fallback {
+struct fallback_slots {
     struct keyslot slots[FALLBACK_SLOTS];
-    struct disk disk;
-    struct disk *below;
-    enum fallback_policy policy;
     bool bitlocker_iv_from_dun;
     struct profile *profile;
+};
+
+struct fallback {
+    struct disk disk;
+    struct disk *below;
+    struct fallback_slots *slots;
+    enum fallback_policy policy;
 };
 
 /* A fallback's; other disks have their own. */
@@ -43,12 +48,13 @@ static struct fallback *fallback_of(struct disk *disk)
 
 /* ---- slots ---- */
 
-static struct cipher_params params_of(const struct fallback *fallback, const struct crypto_key *key)
+static struct cipher_params params_of(const struct fallback_slots *slots,
+                                      const struct crypto_key *key)
 {
     return (struct cipher_params){
         .algorithm = key->config.algorithm,
         .data_unit = key->config.data_unit,
-        .bitlocker_iv_from_dun = fallback->bitlocker_iv_from_dun,
+        .bitlocker_iv_from_dun = slots->bitlocker_iv_from_dun,
     };
 }
 
@@ -56,9 +62,9 @@ static struct cipher_params params_of(const struct fallback *fallback, const str
 static void program(void *user, uint32_t slot, const struct crypto_key *key,
                     struct profile_call *call)
 {
-    struct fallback *fallback = user;
-    struct cipher_pool *pool = &fallback->slots[slot].pool;
-    struct cipher_params params = params_of(fallback, key);
+    struct fallback_slots *slots = user;
+    struct cipher_pool *pool = &slots->slots[slot].pool;
+    struct cipher_params params = params_of(slots, key);
 
     cipher_pool_close(pool);
     profile_call_done(call, cipher_pool_open(pool, &params, key->bytes, NULL));
@@ -67,27 +73,50 @@ static void program(void *user, uint32_t slot, const struct crypto_key *key,
 static void evict(void *user, uint32_t slot, const struct crypto_key *key,
                   struct profile_call *call)
 {
-    struct fallback *fallback = user;
+    struct fallback_slots *slots = user;
 
     (void)key;
-    cipher_pool_close(&fallback->slots[slot].pool);
+    cipher_pool_close(&slots->slots[slot].pool);
     profile_call_done(call, 0);
 }
 
 /* No acknowledge: there is no engine that could be reset. */
 static const struct profile_ops slot_ops = {.program = program, .evict = evict};
 
-static struct profile *make_profile(struct fallback *fallback)
+static struct profile *make_profile(struct fallback_slots *slots)
 {
     struct crypto_caps caps = {.dun_bytes = DUN_BYTES_MAX, .key_types = ICE_KEY_TYPE_RAW};
     struct profile *profile;
 
     for (unsigned i = 0; i < ALGORITHM_COUNT; i++)
         caps.units[i] = 2 * DATA_UNIT_MAX - DATA_UNIT_MIN; /* all of them */
-    profile = profile_new(&slot_ops, fallback, FALLBACK_SLOTS, &caps);
+    profile = profile_new(&slot_ops, slots, FALLBACK_SLOTS, &caps);
     for (uint32_t slot = 0; profile && slot < FALLBACK_SLOTS; slot++)
         profile_offer(profile, slot);
     return profile;
+}
+
+struct fallback_slots *fallback_slots_new(bool bitlocker_iv_from_dun)
+{
+    struct fallback_slots *slots = aligned_alloc(_Alignof(struct fallback_slots), sizeof(*slots));
+
+    if (!slots)
+        return NULL;
+    *slots = (struct fallback_slots){.bitlocker_iv_from_dun = bitlocker_iv_from_dun};
+    slots->profile = make_profile(slots);
+    if (!slots->profile) {
+        free(slots);
+        return NULL;
+    }
+    return slots;
+}
+
+void fallback_slots_free(struct fallback_slots *slots)
+{
+    if (!slots)
+        return;
+    profile_free(slots->profile);
+    free(slots);
 }
 
 /* ---- requests ---- */
@@ -95,7 +124,7 @@ static struct profile *make_profile(struct fallback *fallback)
 static int run_cipher(struct fallback *fallback, uint32_t slot, const struct disk_io *io, void *to,
                       struct ice_why *why)
 {
-    struct cipher_pool *pool = &fallback->slots[slot].pool;
+    struct cipher_pool *pool = &fallback->slots->slots[slot].pool;
     struct cipher *cipher = cipher_pool_borrow(pool);
     int r = io->write ? cipher_encrypt(cipher, io->dun, io->buffer, to, io->len)
                       : cipher_decrypt(cipher, io->dun, io->buffer, to, io->len);
@@ -217,7 +246,7 @@ static int config_supported(struct disk *disk, const struct crypto_config *confi
 static int try_cipher(const struct fallback *fallback, const struct crypto_key *key,
                       struct ice_why *why)
 {
-    struct cipher_params params = params_of(fallback, key);
+    struct cipher_params params = params_of(fallback->slots, key);
     struct cipher *cipher;
     int r = cipher_open(&params, key->bytes, &cipher, why);
 
@@ -230,7 +259,7 @@ static int open_here(struct disk_key *key, struct ice_why *why)
 {
     int r = try_cipher(key->fallback, key->key, why);
 
-    return r ? r : profile_key_open(key->fallback->profile, key->key, &key->profile, why);
+    return r ? r : profile_key_open(key->fallback->slots->profile, key->key, &key->profile, why);
 }
 
 static int key_open(struct disk *disk, const struct crypto_key *key, struct disk_key **opened,
@@ -295,10 +324,7 @@ static void key_counts(struct disk_key *key, struct disk_key_counts *counts)
 
 static void close_disk(struct disk *disk)
 {
-    struct fallback *fallback = fallback_of(disk);
-
-    profile_free(fallback->profile);
-    free(fallback);
+    free(fallback_of(disk));
 }
 
 static const struct disk_ops disk_ops = {
@@ -313,28 +339,23 @@ static const struct disk_ops disk_ops = {
     .close = close_disk,
 };
 
-int fallback_open(struct disk *below, enum fallback_policy policy, bool bitlocker_iv_from_dun,
+int fallback_open(struct disk *below, struct fallback_slots *slots, enum fallback_policy policy,
                   struct disk **disk, struct ice_why *why)
 {
-    struct fallback *fallback = aligned_alloc(_Alignof(struct fallback), sizeof(*fallback));
+    struct fallback *fallback = malloc(sizeof(*fallback));
 
     if (!fallback)
         return why_set(why, ENOMEM, "no memory for the fallback");
     *fallback = (struct fallback){
         .disk = *below,
         .below = below,
+        .slots = slots,
         .policy = policy,
-        .bitlocker_iv_from_dun = bitlocker_iv_from_dun,
     };
     fallback->disk.ops = &disk_ops;
     if (policy == FALLBACK_FORCE) {
         fallback->disk.caps = (struct crypto_caps){.key_types = 0};
         fallback->disk.whole_units = false;
-    }
-    fallback->profile = make_profile(fallback);
-    if (!fallback->profile) {
-        free(fallback);
-        return why_set(why, ENOMEM, "no memory for the fallback");
     }
     *disk = &fallback->disk;
     return 0;

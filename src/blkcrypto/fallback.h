@@ -2,9 +2,10 @@
 /*
  * The same ciphertext without the engine: a disk over another that serves the keys which that one
  * does not, with ciphers in this process. Writes are encrypted whole into a bounce buffer of the
- * thread, reads decrypted in place once they are done; what is below sees plain requests. It has
- * keyslots of its own, under a profile of its own, blanked when a key is evicted; a request holds
- * one until it has ended, so that a key in use is busy.
+ * thread, reads decrypted in place once they are done; what is below sees plain requests. Its
+ * keyslots are shared with other fallbacks, so that all their keys have as many contexts in locked
+ * memory as there are slots, and no more; a slot is blanked when its key is evicted. A request
+ * holds one until it has ended, so that a key in use is busy.
  *
  * It serves raw keys alone, as only the engine can unwrap others, and opens none that the cipher
  * refuses (-EINVAL: the halves of an XTS key are equal). Its `caps` are those of the disk below, or
@@ -23,8 +24,15 @@ enum fallback_policy {
     FALLBACK_FORCE,  /* here, whatever the disk below can */
 };
 
-/* `below` outlives it. `bitlocker_iv_from_dun` as the engine's. 0 or -ENOMEM. */
-int fallback_open(struct disk *below, enum fallback_policy policy, bool bitlocker_iv_from_dun,
+struct fallback_slots;
+
+/* Keyslots for any number of fallbacks. `bitlocker_iv_from_dun` as the engine's. NULL: no memory.
+ */
+struct fallback_slots *fallback_slots_new(bool bitlocker_iv_from_dun);
+void fallback_slots_free(struct fallback_slots *slots); /* no key is open; NULL is allowed */
+
+/* `below` and `slots` outlive it. 0 or -ENOMEM. */
+int fallback_open(struct disk *below, struct fallback_slots *slots, enum fallback_policy policy,
                   struct disk **disk, struct ice_why *why);
 
 #endif

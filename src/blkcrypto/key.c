@@ -47,7 +47,7 @@ static int check_size(const struct crypto_config *config, size_t len, struct ice
                            algorithm->key_bytes);
         return 0;
     case ICE_KEY_TYPE_WRAPPED:
-        if (algorithm->alg != ALG_AES_XTS || algorithm->key_size != KEY_SIZE_256)
+        if (!algorithm_takes_wrapped(algorithm->alg, algorithm->key_size))
             return why_set(why, EINVAL, "a wrapped key is for aes-256-xts, not for %s",
                            algorithm->name);
         if (len < WRAPPED_KEY_MIN || len > ICE_KEY_FIELD)

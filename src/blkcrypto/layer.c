@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct layer {
@@ -63,11 +64,25 @@ static struct place locate(const struct layer *layer, uint64_t offset)
 
 /* ---- requests ---- */
 
-/* Says whose error it is, if the child said any. */
-static int blame(unsigned child, int r, const struct ice_why *reason, struct ice_why *why)
+#define NAME_ROOM 16
+
+static const char *name_of(const struct layer *layer, unsigned child, char room[static NAME_ROOM])
 {
-    return reason->err ? why_set(why, -r, "child %u: %s", child, reason->text)
-                       : why_errno(why, -r, "child %u", child);
+    if (layer->children[child]->name)
+        return layer->children[child]->name;
+    snprintf(room, NAME_ROOM, "child %u", child);
+    return room;
+}
+
+/* Says whose error it is, if the child said any. */
+static int blame(const struct layer *layer, unsigned child, int r, const struct ice_why *reason,
+                 struct ice_why *why)
+{
+    char room[NAME_ROOM];
+    const char *name = name_of(layer, child, room);
+
+    return reason->err ? why_set(why, -r, "%s: %s", name, reason->text)
+                       : why_errno(why, -r, "%s", name);
 }
 
 static int check_io(const struct layer *layer, const struct disk_io *io, struct ice_why *why)
@@ -131,7 +146,7 @@ static int run_parts(struct layer *layer, const struct disk_io *io, struct ice_w
         reason.err = 0;
         r = child->ops->transfer(child, &part, &reason);
         if (r)
-            blame(place.child, r, &reason, why);
+            blame(layer, place.child, r, &reason, why);
         crypto_context_advance(&context, part.len);
         at += part.len;
     }
@@ -164,7 +179,7 @@ static int flush(struct disk *disk, struct ice_why *why)
         int r = layer->children[i]->ops->flush(layer->children[i], &reason);
 
         if (r && !result)
-            result = blame(i, r, &reason, why);
+            result = blame(layer, i, r, &reason, why);
     }
     return result;
 }
@@ -195,7 +210,7 @@ static int config_supported(struct disk *disk, const struct crypto_config *confi
 
         r = disk_config_supported(layer->children[i], config, &there, &reason);
         if (r)
-            blame(i, r, &reason, why);
+            blame(layer, i, r, &reason, why);
         else if (there == DISK_FALLBACK)
             *path = there;
     }
@@ -221,7 +236,7 @@ static int open_children(struct disk_key *key, struct ice_why *why)
 
         if (r) {
             close_children(key, i);
-            return blame(i, r, &reason, why);
+            return blame(layer, i, r, &reason, why);
         }
     }
     return 0;
@@ -261,7 +276,7 @@ static int key_evict(struct disk *disk, struct disk_key *key, struct ice_why *wh
         int r = layer->children[i]->ops->key_evict(layer->children[i], key->at[i], &reason);
 
         if (r && result != -EBUSY && (!result || r == -EBUSY))
-            result = blame(i, r, &reason, why);
+            result = blame(layer, i, r, &reason, why);
     }
     return result;
 }
@@ -380,11 +395,13 @@ static int use_child(const struct layer *layer, unsigned child, uint64_t grain, 
                      struct ice_why *why)
 {
     uint64_t size = layer->children[child]->size;
+    char room[NAME_ROOM];
 
     *use = size - size % grain;
     return *use ? 0
-                : why_set(why, EINVAL, "child %u, of %llu bytes, has no room for %llu", child,
-                          (unsigned long long)size, (unsigned long long)grain);
+                : why_set(why, EINVAL, "%s, of %llu bytes, has no room for %llu",
+                          name_of(layer, child, room), (unsigned long long)size,
+                          (unsigned long long)grain);
 }
 
 static int map_linear(struct layer *layer, struct ice_why *why)

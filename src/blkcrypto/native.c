@@ -123,12 +123,13 @@ static int hold_again(struct native *native, struct profile_hold *held)
     return r;
 }
 
-static bool has_slots(struct native *native)
+/* `r` is the result of a hold. Where every slot is somebody else's, some may be empty by now. */
+static int or_look(struct native *native, struct disk_key *key, struct profile_hold *held, int r)
 {
-    if (!native->slots || atomic_load(&native->given_up_count) < native->slots)
-        return true;
+    if (r != -ENXIO)
+        return r;
     native_offer_empty(native);
-    return atomic_load(&native->given_up_count) < native->slots;
+    return hold(native, key, held);
 }
 
 /* What the request says of the slot that `held` has: whether to come again. */
@@ -144,7 +145,7 @@ static bool refused(struct native *native, int r, uint32_t resets)
 static int run_with_key(struct native *native, const struct disk_io *io, struct ice_why *why)
 {
     struct profile_hold held;
-    int r = hold(native, io->key, &held);
+    int r = or_look(native, io->key, &held, hold(native, io->key, &held));
 
     while (!r) {
         uint32_t resets = atomic_load(&native->resets);
@@ -155,8 +156,10 @@ static int run_with_key(struct native *native, const struct disk_io *io, struct 
             profile_put(&held.ref);
             return r;
         }
-        r = hold_again(native, &held);
+        r = or_look(native, io->key, &held, hold_again(native, &held));
     }
+    if (r == -ENXIO)
+        return why_set(why, EBUSY, "somebody has programmed every slot directly");
     return native_explain(native, io->key->key, r, why);
 }
 
@@ -170,8 +173,6 @@ static int native_transfer(struct disk *disk, const struct disk_io *io, struct i
     r = crypto_context_check(&(struct crypto_context){io->key->key, io->dun}, io->len, why);
     if (r)
         return r;
-    if (!has_slots(native))
-        return why_set(why, EBUSY, "somebody has programmed every slot directly");
     return run_with_key(native, io, why);
 }
 
@@ -236,6 +237,16 @@ static void native_key_counts(struct disk_key *key, struct disk_key_counts *coun
 }
 
 /* ---- open and close ---- */
+
+void native_cut_off(struct disk *disk)
+{
+    struct native *native = of_disk(disk);
+
+    if (!native->profile)
+        return;
+    native_listener_stop(native);
+    profile_fail(native->profile, -ECANCELED);
+}
 
 static void native_close(struct disk *disk)
 {

@@ -4,7 +4,7 @@
  * function that takes keys inline, a passthrough profile. Without inline crypto its capabilities
  * are empty. It programs slots with claiming requests (struct ice_request), so that they are its
  * own, and gives up those that somebody programs directly until they are empty again. While none is
- * left, requests are refused with -EBUSY; those that wait for one already go on waiting.
+ * left, requests are refused with -EBUSY, those that wait for one already, too.
  *
  * After an engine reset (native_generation) its keys are programmed again, the generation is
  * acknowledged, and requests that were refused with ESTALE are repeated. When its function or its
@@ -26,6 +26,12 @@ int native_open(struct channel *channel, struct disk **disk, struct ice_why *why
 /* The engine has a new generation. From any thread, also within a call of the channel; does not
  * wait. */
 void native_generation(struct disk *disk, uint64_t generation);
+
+/*
+ * Before the end: resets are heard of no more, and requests that wait for a slot, or come for one,
+ * are refused with -ECANCELED. What runs goes on; keys can be evicted.
+ */
+void native_cut_off(struct disk *disk);
 
 /* For people: the slots as the wire numbers them. False past the last. */
 bool native_slot(struct disk *disk, uint32_t index, uint32_t *wire_slot,

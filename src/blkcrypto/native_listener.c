@@ -56,7 +56,8 @@ int native_listener_start(struct native *native, struct ice_why *why)
 
 void native_listener_stop(struct native *native)
 {
-    atomic_store(&native->stop, true);
+    if (atomic_exchange(&native->stop, true))
+        return;
     native_listener_wake(native);
     pthread_join(native->listener, NULL);
 }

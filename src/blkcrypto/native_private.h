@@ -67,7 +67,7 @@ void native_offer_empty(struct native *native);
 
 /* native_listener.c: the thread. 0 or -errno. */
 int native_listener_start(struct native *native, struct ice_why *why);
-void native_listener_stop(struct native *native);
+void native_listener_stop(struct native *native); /* or has been stopped */
 
 /* Has it look at what has changed. */
 void native_listener_wake(struct native *native);

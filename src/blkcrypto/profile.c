@@ -35,14 +35,26 @@ static bool hit(struct profile_key *key, struct profile_ref *ref)
     return true;
 }
 
+/*
+ * Counts itself and then looks at `below`; an evict lowers that and then looks for references: one
+ * of the two sees the other.
+ */
+void profile_pass(struct profile_key *key, struct profile_ref *ref)
+{
+    atomic_fetch_add(&key->references, 1);
+    if (!atomic_load(&key->below))
+        atomic_store(&key->below, true);
+    ref->key = key;
+    ref->slot = PROFILE_NO_SLOT;
+    ref->version = atomic_load_explicit(&key->profile->epoch, memory_order_relaxed);
+}
+
 static bool pass_through(struct profile_key *key, struct profile_ref *ref)
 {
     if (atomic_load_explicit(&key->profile->queued, memory_order_relaxed))
         return false;
     atomic_fetch_add_explicit(&key->hits, 1, memory_order_relaxed);
-    ref->key = key;
-    ref->slot = PROFILE_NO_SLOT;
-    ref->version = atomic_load_explicit(&key->profile->epoch, memory_order_relaxed);
+    profile_pass(key, ref);
     return true;
 }
 
@@ -53,6 +65,8 @@ static int enqueue(struct profile_ref *ref, struct item_list *list)
 
     if (key->profile->failed)
         return key->profile->failed;
+    if (profile_is_empty(key->profile))
+        return -ENXIO;
     key->getters++;
     key->counts.waits++;
     profile_items_append(list, &ref->item);
@@ -89,10 +103,17 @@ int profile_get(struct profile_key *key, struct profile_ref *ref)
  * True when somebody may be waiting for this. profile_serve() raises `queued` and then looks at the
  * words, this lowers a word and then looks at `queued`: one of the two sees the other.
  */
-static bool drop(struct profile *profile, struct profile_slot *slot)
+static bool drop(struct profile_ref *ref)
 {
+    struct profile *profile = ref->key->profile;
+    struct profile_slot *slot;
     uint64_t before;
 
+    if (ref->slot == PROFILE_NO_SLOT) {
+        atomic_fetch_sub(&ref->key->references, 1);
+        return false;
+    }
+    slot = &profile->slots[ref->slot];
     atomic_store_explicit(&slot->idle_since, now_ns(), memory_order_relaxed);
     before = atomic_fetch_sub(&slot->word, WORD_REF);
     assert(references(before));
@@ -103,15 +124,11 @@ void profile_put(struct profile_ref *ref)
 {
     struct profile *profile = ref->key->profile;
     struct item_list items = {.first = NULL};
-    struct profile_slot *slot;
 
-    if (ref->slot == PROFILE_NO_SLOT)
-        return;
-    slot = &profile->slots[ref->slot];
-    if (!drop(profile, slot))
+    if (!drop(ref))
         return;
     pthread_mutex_lock(&profile->lock);
-    profile_slot_released(profile, slot, &items);
+    profile_slot_released(profile, &profile->slots[ref->slot], &items);
     pthread_mutex_unlock(&profile->lock);
     profile_items_run(&items);
 }
@@ -137,7 +154,7 @@ int profile_again(struct profile_ref *ref)
 
     pthread_mutex_lock(&profile->lock);
     r = enqueue(ref, heard(profile, ref) ? &profile->queue : &profile->parked);
-    if (ref->slot != PROFILE_NO_SLOT && drop(profile, &profile->slots[ref->slot]))
+    if (drop(ref))
         profile_slot_released(profile, &profile->slots[ref->slot], &items);
     profile_serve(profile, &items);
     pthread_mutex_unlock(&profile->lock);

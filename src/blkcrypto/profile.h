@@ -34,13 +34,13 @@ struct profile_ops {
      * Puts `key` into `slot`, which has no references but, after a reset, to that key. An error
      * goes to who waits for the key; the slot is evicted before it is used again, for who knows
      * what it holds. But -EEXIST, of an evict too: somebody else has programmed the slot; the
-     * profile gives it up, as if by profile_take, and programs another.
+     * profile gives it up until profile_offer, and programs another.
      */
     void (*program)(void *user, uint32_t slot, const struct crypto_key *key,
                     struct profile_call *call);
     /*
      * Empties `slot`; `key` is NULL. Without slots: `slot` is PROFILE_NO_SLOT, and what is below
-     * forgets `key`.
+     * forgets `key`; not asked while a key that is the same to it may be there.
      */
     void (*evict)(void *user, uint32_t slot, const struct crypto_key *key,
                   struct profile_call *call);
@@ -55,9 +55,10 @@ struct profile_ops {
 void profile_call_done(struct profile_call *call, int err);
 
 /*
- * `slots` are numbered from 0; the profile may use none of them until profile_offer. Without slots
- * it is a passthrough profile: keys go along with each request, references have no slot. NULL: no
- * memory. profile_free: no key is open and no call runs.
+ * `slots` are numbered from 0; the profile may use none of them until profile_offer, and while it
+ * may use none nobody waits for one. Without slots it is a passthrough profile: keys go along with
+ * each request, references have no slot. NULL: no memory. profile_free: no key is open and no call
+ * runs.
  */
 struct profile *profile_new(const struct profile_ops *ops, void *user, uint32_t slots,
                             const struct crypto_caps *caps);
@@ -67,13 +68,8 @@ void profile_free(struct profile *profile);
 int profile_update_caps(struct profile *profile, const struct crypto_caps *caps,
                         struct ice_why *why);
 
-/*
- * Lets the profile use `slot`, which is empty; no effect when it may already. profile_take ends
- * that: 0, also when the profile could not use it; -EBUSY when a key is in it, or was and is not
- * known to be gone.
- */
+/* Lets the profile use `slot`, which is empty; no effect when it may already. */
 void profile_offer(struct profile *profile, uint32_t slot);
-int profile_take(struct profile *profile, uint32_t slot);
 
 /*
  * Before a key is used: outside the I/O path. The same key may be opened more than once, and is
@@ -106,8 +102,9 @@ struct profile_ref {
 
 /*
  * A slot that holds `key`. 0: the reference is there. -EINPROGRESS: `ready` is called later, or has
- * been. Another -errno: what profile_fail says. When the key is in a slot and nobody queues this
- * takes no lock and allocates nothing, and writes to nothing that belongs to another key.
+ * been. Another -errno, which `ready` may be called with, too: what profile_fail says; -ENXIO, the
+ * profile has no slot to use. When the key is in a slot and nobody queues this takes no lock and
+ * allocates nothing, and writes to nothing that belongs to another key.
  */
 int profile_get(struct profile_key *key, struct profile_ref *ref);
 

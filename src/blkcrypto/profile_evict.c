@@ -4,6 +4,7 @@
  * perhaps, or where another key is just replacing it. All must have ended before it has.
  */
 #include "base/bytes.h"
+#include "base/secret.h"
 #include "profile_private.h"
 #include <errno.h>
 
@@ -41,8 +42,27 @@ static void run_evict(struct profile_item *item)
     profile->ops->evict(profile->user, PROFILE_NO_SLOT, key->key, &key->evict.call);
 }
 
+static bool same_below(const struct crypto_key *a, const struct crypto_key *b)
+{
+    return a->config.algorithm == b->config.algorithm &&
+           a->config.data_unit == b->config.data_unit && a->config.key_type == b->config.key_type &&
+           a->len == b->len && secret_equal(a->bytes, b->bytes, a->len);
+}
+
+/* What is below knows keys by their bytes: it keeps them while another key may need them. */
+static bool is_shared(const struct profile_key *key)
+{
+    for (const struct profile_key *other = key->profile->keys; other; other = other->next) {
+        if (other != key && atomic_load(&other->below) && same_below(other->key, key->key))
+            return true;
+    }
+    return false;
+}
+
 static void pass_down(struct profile_key *key, struct item_list *items)
 {
+    if (is_shared(key))
+        return;
     key->evict.pending = 1;
     key->evict.call = (struct profile_call){
         .item.run = run_evict, .kind = CALL_EVICT_KEY, .profile = key->profile, .key = key};
@@ -59,6 +79,16 @@ static struct left *find_left(struct profile_slot *slot, const struct profile_ke
     return NULL;
 }
 
+/* Without slots. False: it has references. */
+static bool leave_below(struct profile_key *key)
+{
+    atomic_store(&key->below, false);
+    if (!atomic_load(&key->references))
+        return true;
+    atomic_store(&key->below, true);
+    return false;
+}
+
 /* Ends that the key can be hit. False: references or getters forbid it, or a call that puts it in
  * a slot. */
 static bool detach(struct profile_key *key)
@@ -67,6 +97,8 @@ static bool detach(struct profile_key *key)
     struct profile_slot *slot = key->slot;
 
     if (key->evict.done || key->getters)
+        return false;
+    if (!profile->count && !leave_below(key))
         return false;
     for (uint32_t i = 0; i < profile->count; i++) {
         if (find_left(&profile->slots[i], key) && slot_references(&profile->slots[i]))

@@ -57,26 +57,13 @@ void profile_offer(struct profile *profile, uint32_t slot)
 
     assert(slot < profile->count);
     pthread_mutex_lock(&profile->lock);
-    if (profile->slots[slot].state == SLOT_ABSENT)
+    if (profile->slots[slot].state == SLOT_ABSENT) {
         profile->slots[slot].state = SLOT_EMPTY;
+        profile->offered++;
+    }
     profile_serve(profile, &items);
     pthread_mutex_unlock(&profile->lock);
     profile_items_run(&items);
-}
-
-int profile_take(struct profile *profile, uint32_t slot)
-{
-    enum slot_state *state = &profile->slots[slot].state;
-    int r = 0;
-
-    assert(slot < profile->count);
-    pthread_mutex_lock(&profile->lock);
-    if (*state == SLOT_EMPTY)
-        *state = SLOT_ABSENT;
-    else if (*state != SLOT_ABSENT)
-        r = -EBUSY;
-    pthread_mutex_unlock(&profile->lock);
-    return r;
 }
 
 void profile_slot_describe(struct profile *profile, uint32_t index, struct profile_slot_info *info)
@@ -145,7 +132,7 @@ static void remove_key(struct profile_key *key)
     struct profile *profile = key->profile;
     struct profile_key **at = &profile->keys;
 
-    assert(!key->slot && !key->getters && !key->evict.pending);
+    assert(!key->slot && !key->references && !key->getters && !key->evict.pending);
     for (uint32_t i = 0; i < profile->count; i++) {
         for (unsigned j = 0; j < ARRAY_SIZE(profile->slots[i].left); j++) {
             if (profile->slots[i].left[j].key == key)

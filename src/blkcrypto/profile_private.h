@@ -85,6 +85,9 @@ struct profile_key {
     const struct crypto_key *key;
     struct profile_slot *_Atomic slot; /* whose key it is */
     _Atomic uint64_t hits;
+    /* Without slots: references, and whether what is below may have it. */
+    _Atomic uint64_t references;
+    _Atomic bool below;
 
     struct profile_key *next; /* of the profile's */
     unsigned opens;
@@ -112,6 +115,7 @@ struct profile {
 
     pthread_mutex_t lock __attribute__((aligned(64)));
     struct crypto_caps caps;
+    uint32_t offered; /* slots that are not absent */
     struct profile_key *keys;
     struct item_list queue;  /* getters, oldest first */
     struct item_list parked; /* by profile_again, until a reset is heard of */
@@ -131,10 +135,21 @@ static inline uint32_t slot_references(struct profile_slot *slot)
     return references(atomic_load(&slot->word));
 }
 
+/* Nobody waits for a slot then. */
+static inline bool profile_is_empty(const struct profile *profile)
+{
+    return profile->count && !profile->offered && !profile->resetting;
+}
+
 static inline uint32_t slot_index(const struct profile *profile, const struct profile_slot *slot)
 {
     return (uint32_t)(slot - profile->slots);
 }
+
+/* ---- profile.c ---- */
+
+/* Without slots: a reference to the key. */
+void profile_pass(struct profile_key *key, struct profile_ref *ref);
 
 /* ---- profile_slots.c ---- */
 

@@ -177,8 +177,7 @@ static bool serve_first(struct profile *profile, struct item_list *items)
 
     if (!profile->count) {
         profile_items_pop(&profile->queue);
-        ref->slot = PROFILE_NO_SLOT;
-        ref->version = profile->epoch;
+        profile_pass(ref->key, ref);
         profile_ref_finish(ref, 0, items);
         return true;
     }
@@ -200,6 +199,8 @@ void profile_serve(struct profile *profile, struct item_list *items)
 {
     if (profile->resetting || profile->failed)
         return;
+    if (profile_is_empty(profile))
+        profile_refs_fail(&profile->queue, -ENXIO, items);
     while (profile->queue.first) {
         if (serve_first(profile, items))
             continue;
@@ -267,6 +268,7 @@ static void give_up(struct profile *profile, struct profile_slot *slot, struct i
             unmap(slot);
     }
     slot->state = SLOT_ABSENT;
+    profile->offered--;
 }
 
 static void programmed(struct profile *profile, struct profile_slot *slot, int err,

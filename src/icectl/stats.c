@@ -126,26 +126,23 @@ static int print_slot(FILE *out, struct reader *reader, bool *headed, struct ice
     struct counts c = {0};
     uint64_t slot = 0, references = 0;
     const struct field fields[] = {
-        FIELD_NUMBER("slot", slot),
-        FIELD_TEXT("fingerprint", fingerprint),
-        FIELD_NUMBER("hits", c.hits),
-        FIELD_NUMBER("programs", c.programs),
-        FIELD_NUMBER("evictions", c.evictions),
-        FIELD_NUMBER("waits", c.waits),
-        FIELD_NUMBER("references", references),
+        FIELD_NUMBER("slot", slot),           FIELD_TEXT("fingerprint", fingerprint),
+        FIELD_NUMBER("hits", c.hits),         FIELD_NUMBER("misses", c.misses),
+        FIELD_NUMBER("programs", c.programs), FIELD_NUMBER("evictions", c.evictions),
+        FIELD_NUMBER("waits", c.waits),       FIELD_NUMBER("references", references),
     };
     int err = read_fields(reader, fields, ARRAY_SIZE(fields), why);
 
     if (err || !c.programs)
         return err;
     if (!*headed)
-        print_head(out, "%-6s %-17s %-10s %-10s %-10s %-10s %s\n", "SLOT", "FINGERPRINT", "HITS",
-                   "PROGRAMS", "EVICTIONS", "WAITS", "REFERENCES");
+        print_head(out, "%-6s %-17s %-10s %-10s %-10s %-10s %-10s %s\n", "SLOT", "FINGERPRINT",
+                   "HITS", "MISSES", "PROGRAMS", "EVICTIONS", "WAITS", "REFERENCES");
     *headed = true;
     fprintf(out,
             "%-6" PRIu64 " %-17s %-10" PRIu64 " %-10" PRIu64 " %-10" PRIu64 " %-10" PRIu64
-            " %" PRIu64 "\n",
-            slot, fingerprint, c.hits, c.programs, c.evictions, c.waits, references);
+            " %-10" PRIu64 " %" PRIu64 "\n",
+            slot, fingerprint, c.hits, c.misses, c.programs, c.evictions, c.waits, references);
     return 0;
 }
 

@@ -24,7 +24,7 @@ bool control_knows(uint64_t message);
 /* What a message may wait for. */
 enum control_wait {
     CONTROL_NO_WAIT,
-    CONTROL_WAITS_REQUESTS, /* that are in flight: no thread of the pool should run it */
+    CONTROL_WAITS_REQUESTS, /* that are in flight: no thread of the socket should run it */
     CONTROL_WAITS_USERS,    /* until they close a file: nor should one that others wait for */
 };
 

@@ -89,9 +89,10 @@ static int add_key(void *user, const struct view_info *info)
 
 static void answer_slot(const struct view_slot *slot, struct document *result)
 {
-    document_map(result, 7);
+    document_map(result, 8);
     answer_uint(result, "slot", slot->wire_slot);
     answer_uint(result, "hits", slot->counts.hits);
+    answer_uint(result, "misses", slot->counts.misses);
     answer_uint(result, "programs", slot->counts.programs);
     answer_uint(result, "evictions", slot->counts.evictions);
     answer_uint(result, "waits", slot->counts.waits);

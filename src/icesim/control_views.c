@@ -225,12 +225,40 @@ int control_view_remove(const struct control *control, struct reader *args, stru
 
 /* ---- layers ---- */
 
+/* As `info` has those of a function. */
+static void list_capability(const struct algorithm *algorithm, uint32_t units,
+                            struct document *result)
+{
+    document_map(result, 3);
+    answer_text(result, "alg", algorithm->name);
+    answer_uint(result, "key_bytes", algorithm->key_bytes);
+    document_text(result, "data_units");
+    document_array(result, (size_t)__builtin_popcount(units));
+    for (uint32_t unit = DATA_UNIT_MIN; unit <= DATA_UNIT_MAX; unit *= 2) {
+        if (units & unit)
+            document_uint(result, unit);
+    }
+}
+
+static void list_capabilities(const struct crypto_caps *caps, struct document *result)
+{
+    size_t count = 0;
+    for (unsigned i = 0; i < ALGORITHM_COUNT; i++)
+        count += caps->units[i] != 0;
+    document_text(result, "capabilities");
+    document_array(result, count);
+    for (unsigned i = 0; i < ALGORITHM_COUNT; i++) {
+        if (caps->units[i])
+            list_capability(&algorithms[i], caps->units[i], result);
+    }
+}
+
 static void list_layer(const struct layer_info *info, struct document *result)
 {
     char map[MAP_MAX] = "linear";
     if (info->map == LAYER_STRIPED)
         snprintf(map, sizeof(map), "striped:%llu", (unsigned long long)info->stripe);
-    document_map(result, 4);
+    document_map(result, 5);
     answer_text(result, "name", info->name);
     answer_text(result, "map", map);
     document_text(result, "functions");
@@ -238,6 +266,7 @@ static void list_layer(const struct layer_info *info, struct document *result)
     for (unsigned i = 0; i < info->count; i++)
         document_text(result, info->children[i]);
     answer_hex(result, "sectors", info->size / SECTOR_SIZE);
+    list_capabilities(info->caps, result);
 }
 
 static int add_layer(void *user, const struct layer_info *info)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Views: added, removed, listed. A removal first waits until nobody holds the view, without any
- * lock but that of the wait; then nobody can hold it anew, and its key is evicted.
+ * Views: added, removed, listed. A removal first waits until nobody holds the view; then nobody can
+ * hold it anew, and its key is evicted. No lock but that of the wait is held as long: the view is
+ * the remover's, and its base stays for it.
  */
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -108,8 +109,8 @@ static int open_view(const struct views *views, struct view *view, const struct 
     view->fallback = spec->fallback;
     int err = make_key(view, spec, why);
     if (!err)
-        err = fallback_open(view->base->disk, spec->fallback,
-                            views->host->params.bitlocker_iv_from_dun, &view->disk, why);
+        err = fallback_open(view->base->disk, views->fallback_slots, spec->fallback, &view->disk,
+                            why);
     if (!err)
         err = check_start(view, spec->function, why);
     if (!err)
@@ -161,6 +162,8 @@ int view_add(struct views *views, const struct view_spec *spec, struct ice_why *
         err = why_set(why, EEXIST, "there is a view %s of %s already", spec->name, spec->function);
     else if (!base)
         err = base_of_function(views, spec->function, &base, why);
+    if (err == -ENOENT)
+        why_set(why, ENOENT, "there is no function or layer \"%.32s\"", spec->function);
     if (!err)
         err = add(views, base, spec, why);
     if (base)
@@ -227,20 +230,24 @@ static int claim(struct views *views, const char *function, const char *name, bo
     return err;
 }
 
+static bool waits_end(struct views *views)
+{
+    pthread_mutex_lock(&views->lock);
+    bool end = views->waits_end;
+    pthread_mutex_unlock(&views->lock);
+    return end;
+}
+
 /* Nobody uses the key by now, but a profile may be at work with it yet. */
 int view_evict(struct views *views, struct view *view, bool wait, struct ice_why *why)
 {
     int64_t deadline = now_ms() + CLOSE_MS;
     struct ice_why cause = {0};
     int err;
-    while ((err = view->disk->ops->key_evict(view->disk, view->opened, &cause)) == -EBUSY &&
-           (wait || now_ms() < deadline)) {
-        pthread_mutex_lock(&views->lock);
-        bool end = views->waits_end;
-        pthread_mutex_unlock(&views->lock);
-        if (end)
-            break;
+    while ((err = view->disk->ops->key_evict(view->disk, view->opened, &cause)) == -EBUSY) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        if (waits_end(views) || (!wait && now_ms() >= deadline))
+            break;
     }
     if (err == -EBUSY)
         return why_set(why, EBUSY, "%s", cause.text);
@@ -278,14 +285,15 @@ int view_remove(struct views *views, const char *function, const char *name, boo
     pthread_mutex_unlock(&views->lock);
     if (err)
         return err;
-    pthread_mutex_lock(&views->changing);
     err = view_evict(views, view, wait, why);
-    if (err)
+    if (err) {
         give_up(views, view);
-    else
-        view_discard(views, view);
+        return err;
+    }
+    pthread_mutex_lock(&views->changing);
+    view_discard(views, view);
     pthread_mutex_unlock(&views->changing);
-    return err;
+    return 0;
 }
 
 /* ---- lists ---- */

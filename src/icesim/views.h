@@ -43,6 +43,11 @@ struct view_info {
 int views_open(struct host *host, struct views **views, struct ice_why *why);
 /* Nobody uses a view's file or a layer any more. Removes both. NULL is allowed. */
 void views_close(struct views *views);
+/*
+ * Before the end, when nothing is added or removed and nobody resets any more: requests in the
+ * files of views wait for keyslots no longer, and fail.
+ */
+void views_cut_off(struct views *views);
 /* Before the end: whoever waits in view_remove goes on with -ECANCELED, and nobody waits again. */
 void views_end_waits(struct views *views);
 
@@ -74,9 +79,10 @@ struct layer_info {
     uint64_t stripe; /* bytes; 0: linear */
     const char *const *children;
     unsigned count;
-    uint64_t size;        /* bytes */
-    bool read_only;       /* as one of its functions is */
-    struct byte_file raw; /* what is stored; `locks` are for its user to set */
+    uint64_t size;                  /* bytes */
+    const struct crypto_caps *caps; /* what all of its functions can do with keys */
+    bool read_only;                 /* as one of its functions is */
+    struct byte_file raw;           /* what is stored; `locks` are for its user to set */
 };
 
 /* 0; -EEXIST: a function or a layer has the name; -ENOENT: a child; -EINVAL: a child that is given

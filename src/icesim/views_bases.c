@@ -51,7 +51,10 @@ static int open_function(struct host_function *function, struct base *base, stru
     char claimer[sizeof("the views of ") + FUNCTION_NAME_MAX];
     snprintf(base->name, sizeof(base->name), "%s", function_name(function->function));
     snprintf(claimer, sizeof(claimer), "the views of %s", base->name);
-    return inproc_open_disk(function->function, claimer, &base->inproc, &base->disk, why);
+    int err = inproc_open_disk(function->function, claimer, &base->inproc, &base->disk, why);
+    if (!err)
+        base->disk->name = base->name;
+    return err;
 }
 
 /* A removal of the function that began before we look is seen by host_find, one that begins later

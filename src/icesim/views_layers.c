@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "blkcrypto/native.h"
 #include "views_private.h"
 #include <assert.h>
 #include <errno.h>
@@ -23,6 +24,7 @@ static void describe(const struct base *base, struct layer_info *info)
         .children = layer->names,
         .count = layer->count,
         .size = base->disk->size,
+        .caps = &base->disk->caps,
         .read_only = layer->read_only,
         .raw = {.on_disk = true,
                 .keyed = {.disk = base->disk,
@@ -264,6 +266,11 @@ int views_open(struct host *host, struct views **result, struct ice_why *why)
     struct views *views = calloc(1, sizeof(*views));
     if (!views)
         return why_set(why, ENOMEM, "no memory for views");
+    views->fallback_slots = fallback_slots_new(host->params.bitlocker_iv_from_dun);
+    if (!views->fallback_slots) {
+        free(views);
+        return why_set(why, ENOMEM, "no memory for the fallback");
+    }
     views->host = host;
     views->watcher = (struct host_watcher){
         .added = on_added, .removing = on_removing, .resizing = on_resizing, .resized = on_resized};
@@ -282,6 +289,16 @@ void views_end_waits(struct views *views)
     pthread_mutex_unlock(&views->lock);
 }
 
+void views_cut_off(struct views *views)
+{
+    pthread_mutex_lock(&views->changing);
+    for (struct base *base = views->bases; base; base = base->next) {
+        if (!base->layer)
+            native_cut_off(base->disk);
+    }
+    pthread_mutex_unlock(&views->changing);
+}
+
 static struct base *first_with(const struct views *views, bool views_on_it)
 {
     struct base *base = views->bases;
@@ -296,15 +313,15 @@ void views_close(struct views *views)
     if (!views)
         return;
     while ((base = first_with(views, true))) {
-        int err = view_evict(views, base->views, false, NULL);
-        assert(!err);
-        (void)err;
+        while (view_evict(views, base->views, false, NULL))
+            ; /* a profile is at work with the key yet, which ends */
         view_discard(views, base->views);
     }
     while ((base = first_with(views, false)))
         layer_close(views, base);
     assert(!views->bases);
     host_unwatch(views->host, &views->watcher);
+    fallback_slots_free(views->fallback_slots);
     pthread_mutex_destroy(&views->lock);
     pthread_mutex_destroy(&views->changing);
     pthread_cond_destroy(&views->let_go);

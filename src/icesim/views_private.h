@@ -58,7 +58,8 @@ struct views {
     pthread_cond_t let_go; /* with `lock`: a view has no holds any more, or waits end */
     bool waits_end;
     struct layers_watcher *layers_watcher;
-    struct base *bases; /* by name */
+    struct fallback_slots *fallback_slots; /* of all views */
+    struct base *bases;                    /* by name */
     unsigned last_number;
 };
 
@@ -90,8 +91,8 @@ int base_check_inside(const struct views *views, const struct base *base, uint64
 
 /* ---- views.c ---- */
 
-/* With `changing`: evicts the key. -EBUSY when it is in use, after a while, or with `wait` as waits
- * end; any other trouble is logged. */
+/* Of a view in removal, which nobody holds: evicts the key. -EBUSY when it is in use, after a
+ * while, or with `wait` as waits end; any other trouble is logged. */
 int view_evict(struct views *views, struct view *view, bool wait, struct ice_why *why);
 
 /* With `changing`: takes out a view whose key is evicted and which nobody holds; wipes, frees. */

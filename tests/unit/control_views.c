@@ -41,8 +41,8 @@ static void test_views(void)
     err = RUN(MESSAGE_STATS, &answer, vm1);
     ok(strstr(
            said(err, &answer),
-           "\"profile_slots\":[{\"slot\":0,\"hits\":0,\"programs\":0,\"evictions\":0,\"waits\":0,"
-           "\"references\":0,\"fingerprint\":null},{\"slot\":1,"),
+           "\"profile_slots\":[{\"slot\":0,\"hits\":0,\"misses\":0,\"programs\":0,\"evictions\":0,"
+           "\"waits\":0,\"references\":0,\"fingerprint\":null},{\"slot\":1,"),
        "and its slots");
     SAYS("{}", "remove", MESSAGE_VIEW_REMOVE, vm1, v1, FLAG("wait", false));
     SAYS("{}", "remove, willing to wait", MESSAGE_VIEW_REMOVE, vm1, TEXT("name", "a"),
@@ -78,7 +78,7 @@ static void test_refused_views(void)
             " has more than 256 bits",
             "a DUN of 257 bits", MESSAGE_VIEW_ADD, KEY_64, vm1, v1,
             TEXT("dun", "0x10000000000000000000000000000000000000000000000000000000000000000"));
-    REFUSES(ENOENT, "there is no function \"vm9\"", "no function", MESSAGE_VIEW_ADD, KEY_64,
+    REFUSES(ENOENT, "there is no function or layer \"vm9\"", "neither", MESSAGE_VIEW_ADD, KEY_64,
             TEXT("function", "vm9"), v1);
     SAYS("[]", "none of them is there", MESSAGE_VIEW_LIST, vm1);
 }
@@ -87,11 +87,15 @@ static void test_layers(void)
 {
     const struct pair l = TEXT("name", "l"), both = TEXT("functions", "vm1,vm4");
     SAYS("{\"name\":\"l\",\"map\":\"striped:65536\",\"functions\":[\"vm1\",\"vm4\"],"
-         "\"sectors\":\"0x200\"}",
-         "a layer", MESSAGE_LAYER_ADD, l, TEXT("map", "striped"), both);
-    SAYS("{\"name\":\"k\",\"map\":\"linear\",\"functions\":[\"vm1\"],\"sectors\":\"0x400\"}",
-         "another", MESSAGE_LAYER_ADD, TEXT("name", "k"), TEXT("map", "linear"),
-         TEXT("functions", "vm1"));
+         "\"sectors\":\"0x200\",\"capabilities\":[]}",
+         "a layer of which one has no slots", MESSAGE_LAYER_ADD, l, TEXT("map", "striped"), both);
+    struct document answer;
+    int err = RUN(MESSAGE_LAYER_ADD, &answer, TEXT("name", "k"), TEXT("map", "linear"),
+                  TEXT("functions", "vm1"));
+    ok(strstr(said(err, &answer),
+              "\"sectors\":\"0x400\",\"capabilities\":[{\"alg\":\"aes-128-xts\",\"key_bytes\":32,"
+              "\"data_units\":[512,1024,"),
+       "another, of one that has");
     SAYS("{}", "remove", MESSAGE_LAYER_REMOVE, TEXT("name", "k"));
     SAYS(VIEW_V1("0x200", "fallback"), "a view of the first", MESSAGE_VIEW_ADD, KEY_64,
          TEXT("function", "l"), TEXT("name", "v1"), TEXT("count", "0x200"));
@@ -105,8 +109,7 @@ static void test_layers(void)
     SAYS("{}", "the view goes", MESSAGE_VIEW_REMOVE, TEXT("function", "l"), TEXT("name", "v1"),
          FLAG("wait", false));
     SAYS("{}", "and the layer", MESSAGE_LAYER_REMOVE, l);
-    struct document answer;
-    int err = run(MESSAGE_LAYER_LIST, NULL, 0, &answer);
+    err = run(MESSAGE_LAYER_LIST, NULL, 0, &answer);
     is_str(said(err, &answer), "[]", "so there is none");
 }
 

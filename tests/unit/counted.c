@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-_Atomic unsigned counted_locks, counted_allocations;
+_Atomic unsigned counted_locks, counted_shared, counted_allocations;
 
 int __real_pthread_mutex_lock(pthread_mutex_t *lock);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *lock);
@@ -13,6 +13,30 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
 {
     counted_locks++;
     return __real_pthread_mutex_lock(lock);
+}
+
+int __real_pthread_spin_lock(pthread_spinlock_t *lock);
+int __wrap_pthread_spin_lock(pthread_spinlock_t *lock);
+int __wrap_pthread_spin_lock(pthread_spinlock_t *lock)
+{
+    counted_locks++;
+    return __real_pthread_spin_lock(lock);
+}
+
+int __real_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock)
+{
+    counted_locks++;
+    return __real_pthread_rwlock_wrlock(lock);
+}
+
+int __real_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock)
+{
+    counted_shared++;
+    return __real_pthread_rwlock_rdlock(lock);
 }
 
 void *__real_malloc(size_t size);

@@ -70,11 +70,13 @@ static struct disk *push_function(struct stack *stack, uint64_t size, uint32_t u
     return stack->top;
 }
 
+static struct fallback_slots *slots; /* of all fallbacks */
+
 static struct disk *push_fallback(struct stack *stack, enum fallback_policy policy)
 {
     struct disk *disk = NULL;
 
-    if (fallback_open(stack->top, policy, false, &disk, NULL))
+    if (fallback_open(stack->top, slots, policy, &disk, NULL))
         exit(1);
     return push(stack, disk);
 }
@@ -331,7 +333,7 @@ int main(void)
 {
     uint32_t noise = 1;
 
-    if (!is_int(cipher_init(NULL), 0, "cipher_init"))
+    if (!is_int(cipher_init(NULL), 0, "cipher_init") || !(slots = fallback_slots_new(false)))
         return tap_done();
     for (size_t i = 0; i < sizeof(plain); i++) {
         noise = noise * 1664525 + 1013904223;
@@ -348,5 +350,6 @@ int main(void)
         }
     }
     test_coalesced();
+    fallback_slots_free(slots);
     return tap_done();
 }

@@ -24,11 +24,12 @@ static uint8_t in[SIZE], out[SIZE];
 
 static struct fake_disk *fake;
 static struct disk *disk;
+static struct fallback_slots *slots;
 
 static void set_up(const struct crypto_caps *caps, enum fallback_policy policy)
 {
     fake = fake_disk_new(SIZE, caps);
-    is_int(fallback_open(&fake->disk, policy, false, &disk, NULL), 0, "open");
+    is_int(fallback_open(&fake->disk, slots, policy, &disk, NULL), 0, "open");
 }
 
 static void tear_down(void)
@@ -168,12 +169,12 @@ static void test_stacked(void)
 
     set_up(&no_caps, FALLBACK_AUTO);
     lower = disk;
-    fallback_open(lower, FALLBACK_FORBID, false, &disk, NULL);
+    fallback_open(lower, slots, FALLBACK_FORBID, &disk, NULL);
     is_int(disk_config_supported(disk, &config, &path, &why), -EOPNOTSUPP, "forbidden");
     is_str(why.text, "only a fallback below serves aes-128-ecb, and the fallback is forbidden",
            "why");
     disk->ops->close(disk);
-    fallback_open(lower, FALLBACK_AUTO, false, &disk, NULL);
+    fallback_open(lower, slots, FALLBACK_AUTO, &disk, NULL);
     is_int(disk_config_supported(disk, &config, &path, &why), 0, "allowed");
     is_int(path, DISK_FALLBACK, "by the one below");
     disk->ops->close(disk);
@@ -234,7 +235,7 @@ static void test_largest(void)
     struct disk_key *opened;
 
     fake = fake_disk_new(REQUEST_MAX, &no_caps);
-    fallback_open(&fake->disk, FALLBACK_AUTO, false, &disk, NULL);
+    fallback_open(&fake->disk, slots, FALLBACK_AUTO, &disk, NULL);
     make_key(&key, UNIT, 2);
     opened = open_key(&key);
     memset(large, 0x77, REQUEST_MAX);
@@ -274,27 +275,34 @@ static void test_cost(void)
 
 /* ---- slots ---- */
 
+/* Every other key is at another fallback, with the same slots. */
 static void test_slots(void)
 {
     static struct crypto_key keys[FALLBACK_SLOTS + 1];
     static struct disk_key *opened[FALLBACK_SLOTS + 1];
+    struct disk *disks[2];
     struct disk_key_counts counts;
     uint64_t programs = 0, evictions = 0, fallbacks = 0;
     unsigned failed = 0;
 
     set_up(&no_caps, FALLBACK_AUTO);
+    disks[0] = disk;
+    is_int(fallback_open(&fake->disk, slots, FALLBACK_FORCE, &disks[1], NULL), 0, "another");
     for (unsigned i = 0; i <= FALLBACK_SLOTS; i++) {
+        disk = disks[i % 2];
         make_key(&keys[i], UNIT, i);
         failed += disk->ops->key_open(disk, &keys[i], &opened[i], NULL) != 0;
+        for (unsigned j = 0; j < 2; j++)
+            failed += move(opened[i], true, 0, in, UNIT, NULL) != 0;
     }
-    for (unsigned i = 0; i < 2 * (FALLBACK_SLOTS + 1); i++)
-        failed += move(opened[i / 2], true, 0, in, UNIT, NULL) != 0;
+    disk = disks[0];
     failed += move(opened[0], false, 0, in, UNIT, NULL) != 0;
     is_int(failed, 0, "a key more than slots");
     disk->ops->key_counts(opened[0], &counts);
     is_int((intmax_t)counts.profile.programs, 2, "the first had to go and came back");
     is_int((intmax_t)counts.profile.misses, 2, "two misses");
     for (unsigned i = 0; i <= FALLBACK_SLOTS; i++) {
+        disk = disks[i % 2];
         disk->ops->key_counts(opened[i], &counts);
         programs += counts.profile.programs;
         evictions += counts.profile.evictions;
@@ -306,6 +314,8 @@ static void test_slots(void)
     is_int((intmax_t)(programs - evictions), FALLBACK_SLOTS, "as many keys in slots as slots");
     is_int((intmax_t)fallbacks, 2 * (FALLBACK_SLOTS + 1) + 1, "every request is counted");
     is_int(failed, 0, "all are evicted");
+    disks[1]->ops->close(disks[1]);
+    disk = disks[0];
     tear_down();
 }
 
@@ -431,7 +441,7 @@ static void test_threads(void)
 
 int main(void)
 {
-    if (!is_int(cipher_init(NULL), 0, "cipher_init"))
+    if (!is_int(cipher_init(NULL), 0, "cipher_init") || !(slots = fallback_slots_new(false)))
         return tap_done();
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
         check_policy(i);
@@ -443,5 +453,6 @@ int main(void)
     test_slots();
     test_evict();
     test_threads();
+    fallback_slots_free(slots);
     return tap_done();
 }

@@ -358,8 +358,9 @@ static void test_fallback(void)
 {
     static struct operation operation = {.name = "evict from the fallback", .run = use_and_evict};
     struct fake_disk *fake = fake_disk_new(65536, &no_caps);
+    struct fallback_slots *slots = fallback_slots_new(false);
 
-    if (fallback_open(&fake->disk, FALLBACK_FORCE, false, &fallback, NULL))
+    if (!slots || fallback_open(&fake->disk, slots, FALLBACK_FORCE, &fallback, NULL))
         exit(1);
     masked_len = KEY_BYTES_MAX;
     getrandom(masked, masked_len, 0);
@@ -371,6 +372,7 @@ static void test_fallback(void)
     fallback->ops->key_close(fallback, opened);
     crypto_key_wipe(&used);
     fallback->ops->close(fallback);
+    fallback_slots_free(slots);
     fake->disk.ops->close(&fake->disk);
 }
 

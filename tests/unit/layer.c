@@ -293,8 +293,9 @@ static void test_errors(void)
     is_int(disk->ops->flush(disk, NULL), 0, "flush");
     fakes[0]->fail_flush = -EIO;
     fakes[2]->fail_flush = -ENOSPC;
+    fakes[0]->disk.name = "vm0";
     is_int(disk->ops->flush(disk, &why), -EIO, "flush says the first error");
-    is_str(why.text, "child 0: the fake disk does not flush", "why");
+    is_str(why.text, "vm0: the fake disk does not flush", "of a child by its name");
     is_int(fakes[0]->flushes + fakes[1]->flushes + fakes[2]->flushes, 6, "all are flushed");
     close_all(disk, 3);
 }

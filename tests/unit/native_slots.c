@@ -4,8 +4,10 @@
  * requests run, the engine, the function and the driver are reset.
  */
 #include "base/bytes.h"
+#include "blkcrypto/native_private.h"
 #include "gate_store.h"
 #include "native_bench.h"
+#include "patience.h"
 #include "tap.h"
 #include <errno.h>
 #include <pthread.h>
@@ -35,10 +37,14 @@ static void open_bench(unsigned slots, struct function_params params)
         bench_key_open(&bench, &key[i], "aes-256-xts", UNIT, (uint8_t)(1 + i));
 }
 
+/* The disk may be programming keys yet, after a reset. */
 static void close_bench(void)
 {
-    for (unsigned i = 0; i < KEYS; i++)
-        is_int(bench_key_close(&bench, &key[i]), 0, "key %u is evicted", i);
+    for (unsigned i = 0; i < KEYS; i++) {
+        int r;
+        soon((r = bench_key_close(&bench, &key[i])) != -EBUSY);
+        is_int(r, 0, "key %u is evicted", i);
+    }
     attachment_close(driver);
     native_bench_close(&bench);
 }
@@ -132,24 +138,24 @@ static void test_direct_slot(void)
     close_bench();
 }
 
-/* The first request finds out, and waits; those that come then are refused. */
-static void test_no_slot_left(void)
+static void finds_no_slot(unsigned i)
 {
     struct ice_why why = {.text = ""};
-    struct reader reader;
 
+    is_int(bench_read(&bench, &key[i], 0, zero, back, UNIT, &why), -EBUSY, "no slot is left");
+    is_str(why.text, "somebody has programmed every slot directly", "in words");
+}
+
+/* The first request finds out, those that come then know. */
+static void test_no_slot_left(void)
+{
     open_bench(2, (struct function_params){.slots = 2});
-    bench_write(&bench, NULL, 0, zero, data, UNIT, NULL);
     rig_program(driver, 0, "aes-128-xts", 4096, 98);
     rig_program(driver, 1, "aes-128-xts", 4096, 99);
-    start(&reader, 0);
-    moment();
-    is_int(bench_read(&bench, &key[1], 0, zero, back, UNIT, &why), -EBUSY, "no slot is left");
-    is_str(why.text, "somebody has programmed every slot directly", "in words");
+    finds_no_slot(0);
+    finds_no_slot(1);
     is_int(rig_evict(driver, 0).status, 0, "slot 0 becomes empty");
-    pthread_join(reader.thread, NULL);
-    is_int(reader.result, 0, "and who waits has it");
-    is_int(bench_read(&bench, &key[1], 0, zero, back, UNIT, &why), 0, "others, too");
+    writes(0, "and is used");
     rig_evict(driver, 1);
     close_bench();
 }
@@ -157,18 +163,42 @@ static void test_no_slot_left(void)
 /* The same after a request has lost its slot, and all are somebody else's by then. */
 static void test_all_slots_lost(void)
 {
-    struct reader reader;
-
     open_bench(2, (struct function_params){.slots = 2});
     writes(0, "a key");
     function_reset(bench.rig.function);
     rig_program(driver, 0, "aes-256-xts", UNIT, 98);
     rig_program(driver, 1, "aes-256-xts", UNIT, 99);
-    start(&reader, 0);
-    moment();
+    finds_no_slot(0);
     is_int((intmax_t)bench_counts(&bench, &key[0]).programs, 1, "the slots are not taken");
     is_int(rig_evict(driver, 1).status, 0, "slot 1 becomes empty");
-    end(&reader, "and who waits has it");
+    reads(0, "and is used");
+    close_bench();
+}
+
+/* Before the end nobody waits for a slot, though the request that has it goes on. */
+static void test_cut_off(struct function_params params)
+{
+    struct reader slow, waiting;
+
+    open_bench(1, params);
+    writes(0, "key 0");
+    gate_close(gate, GATE_READ);
+    start(&slow, 0);
+    ok(gate_wait(gate, GATE_READ, 1), "a slow request has the slot");
+    start(&waiting, 1);
+    ok(params.keys_inline ? gate_wait(gate, GATE_READ, 2)
+                          : soon(bench_counts(&bench, &key[1]).waits == 1),
+       "another waits");
+    native_cut_off(bench.disk);
+    if (!params.keys_inline) {
+        pthread_join(waiting.thread, NULL);
+        is_int(waiting.result, -ECANCELED, "it is cut off");
+    }
+    is_int(bench_read(&bench, &key[0], 0, zero, back, UNIT, NULL), -ECANCELED, "as is who comes");
+    gate_open(gate, GATE_READ);
+    end(&slow, "what runs goes on");
+    if (params.keys_inline)
+        pthread_join(waiting.thread, NULL);
     close_bench();
 }
 
@@ -187,8 +217,7 @@ static void test_slot_becomes_empty(void)
     start(&slow, 1);
     ok(gate_wait(gate, GATE_READ, 1), "a slow request on slot 1");
     start(&waiting, 0);
-    moment();
-    is_int((intmax_t)bench_counts(&bench, &key[0]).waits, 2, "another waits");
+    ok(soon(bench_counts(&bench, &key[0]).waits == 2), "another waits");
     rig_evict(driver, 0);
     ok(gate_wait(gate, GATE_READ, 2), "it has slot 0 as soon as that is empty");
     gate_open(gate, GATE_READ);
@@ -217,6 +246,26 @@ static void test_evict_in_flight(struct function_params params)
     is_int(bench.disk->ops->key_evict(bench.disk, key[0].opened, &why), 0, "then it is evicted");
     is_int(bench_slots_used(&bench), 0, "and in no slot");
     reads(0, "another use programs it anew");
+    close_bench();
+}
+
+/* The device knows keys that come along by their bytes: those of another that is in use stay. */
+static void test_evict_twin(void)
+{
+    struct bench_key twin;
+    struct reader reader;
+
+    open_bench(2, (struct function_params){.keys_inline = true});
+    bench_key_open(&bench, &twin, "aes-256-xts", UNIT, 1);
+    writes(0, "a key");
+    is_int(bench_read(&bench, &twin, 0, zero, back, UNIT, NULL), 0, "another of the same bytes");
+    is_mem(back, data, UNIT, "reads the same");
+    gate_close(gate, GATE_READ);
+    start(&reader, 0);
+    ok(gate_wait(gate, GATE_READ, 1), "a request with the first");
+    is_int(bench_key_close(&bench, &twin), 0, "does not keep the other");
+    gate_open(gate, GATE_READ);
+    end(&reader, "the request ends");
     close_bench();
 }
 
@@ -317,15 +366,18 @@ static void test_errors(void)
 
 int main(void)
 {
-    alarm(60); /* who sleeps for good fails */
+    alarm(PROGRAM_S); /* who sleeps for good fails */
     memset(data, 0x5a, sizeof(data));
     test_direct_slot();
     test_no_slot_left();
     test_all_slots_lost();
+    test_cut_off((struct function_params){.slots = 1});
+    test_cut_off((struct function_params){.keys_inline = true});
     test_slot_becomes_empty();
     test_evict_in_flight((struct function_params){.slots = 2});
     test_evict_in_flight((struct function_params){.dialect = &dialect_inline});
     test_evict_in_flight((struct function_params){.keys_inline = true});
+    test_evict_twin();
     test_resets((struct function_params){.dialect = &dialect_ice1});
     test_resets((struct function_params){.dialect = &dialect_ice2, .keep_on_reset = true});
     test_resets((struct function_params){.dialect = &dialect_inline, .strict = true});

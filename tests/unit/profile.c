@@ -270,8 +270,6 @@ static void test_foreign_slot(void)
     ok(getter[0].result == 0 && !evicts, "and nothing evicted");
     profile_slot_describe(profile, 0, &info);
     ok(!info.offered, "it is given up");
-    is_int(profile_take(profile, 0), 0, "it is the owner's already");
-    is_int(profile_take(profile, 1), -EBUSY, "one with a key is not");
     get(1, 1);
     ok(!calls[0].call, "a slot that was not offered is not used");
     profile_offer(profile, 0);
@@ -279,10 +277,23 @@ static void test_foreign_slot(void)
     end(0, 0);
     put(0);
     put(1);
-    is_int(profile_take(profile, 1), -EBUSY, "an idle key is a key");
-    evict_key(0);
-    end(1, 0);
-    is_int(profile_take(profile, 1), 0, "an empty slot may be taken");
+    finish();
+}
+
+static void test_no_slot(void)
+{
+    begin(1);
+    load(0, 0, 0);
+    get(1, 1);
+    get(2, 0);
+    put(0);
+    end(0, -EEXIST);
+    ok(getter[1].result == -ENXIO && getter[2].result == -ENXIO, "the last slot is lost: no waits");
+    is_int(get(3, 1), -ENXIO, "nor later");
+    profile_offer(profile, 0);
+    is_int(get(3, 1), -EINPROGRESS, "a slot again");
+    end(0, 0);
+    put(3);
     finish();
 }
 
@@ -397,10 +408,13 @@ static void test_passthrough(void)
     begin(0);
     is_int(get(0, 0), 0, "no slot to wait for");
     ok(getter[0].ref.slot == PROFILE_NO_SLOT && !programs, "and none to program");
-    is_int(evict_key(0), -EINPROGRESS, "evict is passed down");
+    is_int(evict_key(0), -EBUSY, "no evict of a key in use");
+    put(0);
+    is_int(evict_key(0), -EINPROGRESS, "else it is passed down");
     ok(evicts == 1 && passed_key == &keys[0], "with the key");
     profile_call_done(passed, -EIO);
     is_int(evict_result, -EIO, "and its result up");
+    get(0, 0);
     again(0);
     ok(!getter[0].called, "ESTALE: wait for the reset");
     profile_reset(profile);
@@ -414,6 +428,38 @@ static void test_passthrough(void)
     is_int(profile_update_caps(profile, &more, NULL), -EINVAL, "capabilities do not shrink");
     more.dun_bytes = 9;
     is_int(profile_update_caps(profile, &more, NULL), 0, "they grow");
+    for (unsigned k = 0; k < KEYS; k++)
+        profile_key_close(opened[k]);
+    profile_free(profile);
+}
+
+static void forgets(unsigned key)
+{
+    ok(evict_key(key) == -EINPROGRESS && passed_key == &keys[key], "key %u is forgotten", key);
+    profile_call_done(passed, 0);
+}
+
+/* Keys 0 and 1 are equal, 2 has another byte and 3 another use. */
+static void test_same_bytes(void)
+{
+    static const uint8_t bytes[] = {1, 1, 2, 1, 3};
+
+    begin(0);
+    keys[3].config.algorithm = &algorithms[0];
+    for (unsigned k = 0; k < KEYS; k++) {
+        keys[k].bytes = bytes + k;
+        keys[k].len = 1;
+        get(k, k);
+        put(k);
+    }
+    is_int(evict_key(1), 0, "not one whose equal was used");
+    forgets(0);
+    forgets(2);
+    forgets(3);
+    get(1, 1);
+    put(1);
+    is_int(evict_key(0), 0, "one that was used again: its equal");
+    forgets(1);
     for (unsigned k = 0; k < KEYS; k++)
         profile_key_close(opened[k]);
     profile_free(profile);
@@ -443,10 +489,12 @@ int main(void)
     test_order();
     test_failed_program();
     test_foreign_slot();
+    test_no_slot();
     test_evict();
     test_reset();
     test_reset_while_programming();
     test_passthrough();
     test_keys();
+    test_same_bytes();
     return tap_done();
 }

@@ -92,17 +92,11 @@ static void evict_key(int key)
         evicted(&keys[key], 0);
 }
 
-static void offer_or_take(unsigned s)
+static void offer(unsigned s)
 {
-    if (!t.slot[s].offered) {
-        SAY("offer slot %u\n", s);
-        t.slot[s].offered = true;
-        profile_offer(t.profile, s);
-    } else if (profile_take(t.profile, s) == 0) {
-        SAY("take slot %u\n", s);
-        MUST(t.slot[s].key == NOBODY && !t.slot[s].call, "slot %u is taken with a key", s);
-        t.slot[s].offered = false;
-    }
+    SAY("offer slot %u\n", s);
+    t.slot[s].offered = true;
+    profile_offer(t.profile, s);
 }
 
 /* Somebody else programs an empty slot, or empties it again. */
@@ -187,6 +181,7 @@ static void check_waiter(struct user *user)
 {
     struct user *first = oldest();
 
+    MUST(user->parked || has_any_slot(), "user %zu waits, and there is no slot", user - t.user);
     if ((user->parked && t.reset) || (first && (!t.strict || first->order <= user->order)))
         return;
     for (unsigned s = 0; s < t.slots; s++) {
@@ -232,7 +227,8 @@ static void step(void)
     } else if (dice < 89) {
         evict_key((int)choose(t.keys));
     } else if (dice < 92) {
-        offer_or_take(s);
+        if (!t.slot[s].offered)
+            offer(s);
     } else if (dice < 94) {
         meddle(s);
     } else if (dice < 97) {
@@ -261,7 +257,7 @@ static void drain(void)
         if (t.slot[s].holds == FOREIGN)
             t.slot[s].holds = NOBODY;
         if (!t.slot[s].offered)
-            offer_or_take(s);
+            offer(s);
     }
     for (unsigned round = 0; busy; round++) {
         MUST(round < 1000, "it never ends");
@@ -280,7 +276,7 @@ static void drain(void)
             if (t.slot[s].call)
                 end_call(s, 0);
             if (!t.slot[s].offered) /* had been lost */
-                offer_or_take(s);
+                offer(s);
         }
         if (t.acknowledge)
             end_acknowledge();
@@ -301,6 +297,7 @@ static void check_end(void)
         MUST(!t.evicting[k], "key %d is never evicted", k);
         profile_key_counts(t.key[k], &counts);
         MUST(counts.programs == counts.evictions, "key %d: programs and evictions differ", k);
+        MUST(!t.strict || counts.misses == t.misses[k], "key %d: misses", k);
         sum.hits += counts.hits;
         sum.waits += counts.waits;
         sum.programs += counts.programs;
@@ -311,6 +308,7 @@ static void check_end(void)
         struct profile_slot_info info;
         profile_slot_describe(t.profile, s, &info);
         MUST(info.counts.programs == info.counts.evictions, "slot %u: programs and evictions", s);
+        MUST(!t.strict || info.counts.misses == t.slot[s].given, "slot %u: misses", s);
         MUST(!info.key && !info.references && info.offered, "slot %u is not empty", s);
         sum.programs -= info.counts.programs;
     }
@@ -336,7 +334,8 @@ static void run(uint64_t seed, bool loud)
         MUST(!profile_key_open(t.profile, &keys[k], &t.key[k], NULL), "key %u", k);
     for (unsigned s = 0; s < t.slots; s++) {
         t.slot[s].key = t.slot[s].holds = NOBODY;
-        offer_or_take(s);
+        if (chance(80))
+            offer(s);
     }
     for (unsigned i = 0; i < STEPS; i++)
         step();

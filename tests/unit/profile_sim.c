@@ -30,6 +30,15 @@ bool has_slot(int key)
     return false;
 }
 
+bool has_any_slot(void)
+{
+    for (unsigned s = 0; s < t.slots; s++) {
+        if (t.slot[s].offered)
+            return true;
+    }
+    return false;
+}
+
 struct user *oldest(void)
 {
     struct user *found = NULL;
@@ -95,7 +104,9 @@ static void ready(struct profile_ref *ref, int err)
     MUST(user->state == WAITING, "ready, but nobody waits");
     if (err) {
         SAY("user %td gets %d\n", user - t.user, err);
-        MUST(err == t.failed || (!t.strict && (err == -EIO || err == -EBUSY)), "error %d", err);
+        MUST(err == t.failed || (err == -ENXIO && !has_any_slot()) ||
+                 (!t.strict && (err == -EIO || err == -EBUSY)),
+             "error %d", err);
         user->state = IDLE;
         return;
     }
@@ -108,25 +119,34 @@ static void ready(struct profile_ref *ref, int err)
         get(user);
 }
 
+/* What a get may say instead: nobody waits for a slot that will not be had. */
+static bool is_refusal(int r)
+{
+    return r && (r == t.failed || (r == -ENXIO && !has_any_slot() && !t.resetting));
+}
+
 void get(struct user *user)
 {
+    bool miss;
     int r;
 
     user->key = (int)choose(t.keys);
     user->ref.ready = ready;
+    miss = !has_slot(user->key);
     waits(user, false);
     SAY("user %td wants key %d\n", user - t.user, user->key);
     r = profile_get(t.key[user->key], &user->ref);
     if (r == 0)
         hold(user);
-    else if (r == -EINPROGRESS || r == t.failed)
+    else if (r == -EINPROGRESS || is_refusal(r))
         SAY("  %d\n", r);
     else
         wrong("get: %d", r);
-    if (r && r == t.failed)
+    if (is_refusal(r))
         user->state = IDLE;
     else
         t.gets++;
+    t.misses[user->key] += r == -EINPROGRESS && miss;
 }
 
 void io(struct user *user)
@@ -145,8 +165,8 @@ void io(struct user *user)
     waits(user, !t.resetting && user->epoch == t.epoch);
     t.gets++;
     r = profile_again(&user->ref);
-    MUST(r == -EINPROGRESS || r == t.failed, "again: %d", r);
-    if (r == t.failed) {
+    MUST(r == -EINPROGRESS || is_refusal(r), "again: %d", r);
+    if (is_refusal(r)) {
         user->state = IDLE;
         t.gets--;
     }
@@ -244,6 +264,7 @@ static void program(void *user, uint32_t s, const struct crypto_key *key, struct
     }
     t.slot[s].key = id;
     t.slot[s].live = false;
+    t.slot[s].given += !t.resetting;
     if (first && !t.resetting)
         check_passed(first->order);
     begin_call(s, id, call);

@@ -42,6 +42,7 @@ struct sim {
         bool live;
         unsigned refs;
         long idle_since;
+        uint64_t given; /* to a key: a program that is no repetition */
         /* the engine */
         int holds;
         struct profile_call *call;
@@ -60,7 +61,7 @@ struct sim {
     int failed; /* profile_fail */
 
     bool evicting[KEYS];
-    uint64_t gets;
+    uint64_t gets, misses[KEYS]; /* misses: as exact as the order */
     long clock;
 };
 extern struct sim t;
@@ -86,6 +87,8 @@ bool chance(unsigned percent);
 
 /* Whether a slot has `key`, or is being programmed with it. */
 bool has_slot(int key);
+/* Whether the profile may use any. */
+bool has_any_slot(void);
 /* The oldest that waits for a key without a slot; NULL: none. */
 struct user *oldest(void);
 

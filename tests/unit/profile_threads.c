@@ -133,11 +133,11 @@ static int get(struct user *user, unsigned key)
 static bool use(struct user *user, unsigned key)
 {
     for (;;) {
-        const struct crypto_key *found;
-        if (atomic_load(&acknowledged) == atomic_load(&generation)) {
-            found = atomic_load(&holds[user->ref.slot]);
+        unsigned current = atomic_load(&generation);
+        if (atomic_load(&acknowledged) == current) {
+            const struct crypto_key *found = atomic_load(&holds[user->ref.slot]);
             /* a reset may have come in between */
-            if (atomic_load(&acknowledged) == atomic_load(&generation)) {
+            if (atomic_load(&generation) == current) {
                 if (found != &keys[key])
                     atomic_fetch_add(&wrong, 1);
                 return true;

@@ -1,131 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Views of a host: what they may be, who keeps them, whom they keep; and views under load. */
-#include "icesim/views.h"
-#include "base/bytes.h"
-#include "base/clock.h"
-#include "base/secret.h"
-#include "base/units.h"
-#include "cipher/cipher.h"
-#include "tap.h"
-#include <errno.h>
+/* Views of a host: what they may be, what they share; and views under load. */
+#include "views_bench.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#define SECTORS 4099u /* no multiple of 8 */
-
-static struct host host;
-static struct views *views;
-static struct range_lock *locks;
-static uint8_t *key_bytes; /* every view's key begins at its own place */
-
-static void open_host(void)
-{
-    struct host_params params = {.slots = 8, .dialect = &dialect_ice2};
-    struct ice_why why = {.text = ""};
-    if (store_open_ram(SECTORS * SECTOR_SIZE, &params.store, &why) ||
-        host_open(&host, &params, &why) || views_open(&host, &views, &why)) {
-        printf("Bail out! %s\n", why.text);
-        exit(1);
-    }
-}
-
-static void close_host(void)
-{
-    views_close(views);
-    host_close(&host);
-}
-
-static void adds_function(const char *text)
-{
-    struct function_spec spec;
-    struct ice_why why = {.text = ""};
-    int err = function_spec_parse(text, &spec, &why);
-    is_int(err ? err : host_add(&host, &spec, &why), 0, "%s %s", text, why.text);
-}
-
-/* aes-256-xts at 4096, to the end, with key `n`. */
-static struct view_spec spec_of(const char *function, const char *name, unsigned n)
-{
-    return (struct view_spec){
-        .function = function,
-        .name = name,
-        .config = {.algorithm = algorithm_by_name("aes-256-xts"),
-                   .data_unit = 4096,
-                   .key_type = ICE_KEY_TYPE_RAW},
-        .key = key_bytes + n,
-        .key_len = 64,
-    };
-}
-
-static void adds_spec(const struct view_spec *spec)
-{
-    struct ice_why why = {.text = ""};
-    is_int(view_add(views, spec, &why), 0, "view %s of %s %s", spec->name, spec->function,
-           why.text);
-}
-
-static void adds(const char *function, const char *name, unsigned n)
-{
-    const struct view_spec spec = spec_of(function, name, n);
-    adds_spec(&spec);
-}
 
 static void refuses(const struct view_spec *spec, int err, const char *clause)
 {
     struct ice_why why = {.text = ""};
     is_int(view_add(views, spec, &why), -err, "%s", clause);
     is_str(why.text, clause, "in words");
-}
-
-static void removes(const char *function, const char *name)
-{
-    struct ice_why why = {.text = ""};
-    is_int(view_remove(views, function, name, false, &why), 0, "%s of %s is removed %s", name,
-           function, why.text);
-}
-
-static void function_stays(const char *name, const char *clause)
-{
-    struct ice_why why = {.text = ""};
-    is_int(host_remove(&host, name, &why), -EBUSY, "%s stays", name);
-    is_str(why.text, clause, "in words");
-}
-
-static void function_goes(const char *name)
-{
-    struct ice_why why = {.text = ""};
-    is_int(host_remove(&host, name, &why), 0, "%s goes %s", name, why.text);
-}
-
-static unsigned attachments(const char *name)
-{
-    struct host_function *f = host_find(&host, name);
-    unsigned n = function_attachments(f->function);
-    host_let_go(&host, f);
-    return n;
-}
-
-static struct byte_file file_of(const char *function, const char *name)
-{
-    struct view_file view = {.number = 0};
-    ok(view_named(views, function, name, &view), "%s of %s has a file", name, function);
-    view.file.locks = locks;
-    return view.file;
-}
-
-static bool writes(const struct byte_file *file, uint64_t at, const void *bytes, size_t len)
-{
-    return byte_file_write(file, at, bytes, len, NULL) == (ssize_t)len;
-}
-
-static bool reads(const struct byte_file *file, uint64_t at, const void *want, size_t len)
-{
-    uint8_t *got = malloc(len);
-    bool same = byte_file_read(file, at, got, len, NULL) == (ssize_t)len && !memcmp(got, want, len);
-    free(got);
-    return same;
 }
 
 /* What views_each tells, as a line. */
@@ -193,7 +76,7 @@ static void test_ranges(void)
     spec.name = "a";
     refuses(&spec, EEXIST, "there is a view a of vm0 already");
     spec.function = "vm9";
-    refuses(&spec, ENOENT, "there is no function \"vm9\"");
+    refuses(&spec, ENOENT, "there is no function or layer \"vm9\"");
     is_int(views_each(views, "vm9", list, NULL, NULL), -ENOENT, "nor a list of it");
     close_host();
 }
@@ -281,96 +164,41 @@ static void test_slots(void)
     close_host();
 }
 
-static void test_removal(void)
-{
-    struct view_file view, other;
-    struct ice_why why = {.text = ""};
-    open_host();
-    adds_function("vm0,sectors=0+4096");
-    adds("vm0", "a", 0);
-    adds("vm0", "b", 1);
-    function_stays("vm0", "view a is on it");
-    ok(view_named(views, "vm0", "a", &view) && view_hold(views, "vm0", view.number, &view),
-       "a is held");
-    is_int(view_remove(views, "vm0", "a", false, &why), -EBUSY, "and stays");
-    is_str(why.text, "view a is open", "in words");
-    view.file.locks = locks;
-    ok(writes(&view.file, 4095, "still", 5) && reads(&view.file, 4095, "still", 5), "and works");
-    ok(view_hold(views, "vm0", view.number, &other), "and can be opened");
-    view_let_go(views, "vm0", view.number);
-    view_let_go(views, "vm0", view.number);
-    removes("vm0", "a");
-    ok(!view_named(views, "vm0", "a", &other) && !view_hold(views, "vm0", view.number, &other) &&
-           view_from(views, "vm0", 1, &other) && !strcmp(other.name, "b"),
-       "it is gone");
-    is_int(view_remove(views, "vm0", "a", false, &why), -ENOENT, "for good");
-    is_str(why.text, "there is no view \"a\" of vm0", "in words");
-    is_int(view_remove(views, "vm1", "a", false, &why), -ENOENT, "nor of another");
-    is_str(why.text, "there is no function or layer \"vm1\"", "in words");
-    adds("vm0", "a", 0);
-    ok(view_named(views, "vm0", "a", &other) && other.number > view.number,
-       "a name that comes again is another view");
-    removes("vm0", "a");
-    is_int(attachments("vm0"), 1, "with a view there is an attachment");
-    removes("vm0", "b");
-    is_int(attachments("vm0"), 0, "without there is none");
-    function_goes("vm0");
-    close_host();
-}
+/* ---- the fallback ---- */
 
-static atomic_int result;
+static unsigned in_fallback;
 
-static void *remove_and_wait(void *user)
+static int count_programmed(void *user, const struct view_info *info)
 {
     (void)user;
-    atomic_store(&result, view_remove(views, "vm0", "a", true, NULL));
-    return NULL;
+    in_fallback += (unsigned)(info->counts.profile.programs - info->counts.profile.evictions);
+    return info->counts.fallbacks != 1;
 }
 
-static bool soon_leaves(void)
+/* However many views there are, and of whichever function, no more of their keys are set up. */
+static void test_fallback_slots(void)
 {
-    struct view_file view;
-    int64_t deadline = now_ms() + 10000;
-    while (view_named(views, "vm0", "a", &view) && now_ms() < deadline)
-        usleep(1000);
-    return !view_named(views, "vm0", "a", &view);
-}
-
-static void test_wait(void)
-{
-    struct view_file view, other;
-    pthread_t thread;
-    struct ice_why why = {.text = ""};
+    unsigned failed = 0;
+    char name[8] = "";
+    struct view_spec spec = spec_of("vm0", name, 0);
     open_host();
-    adds_function("vm0,sectors=0+4096");
-    adds("vm0", "a", 0);
-    view_from(views, "vm0", 1, &view);
-    view_hold(views, "vm0", view.number, &view);
-    for (int stop = 0; stop < 2; stop++) {
-        atomic_store(&result, 1);
-        pthread_create(&thread, NULL, remove_and_wait, NULL);
-        ok(soon_leaves() && !view_hold(views, "vm0", view.number, &other), "no new opens");
-        usleep(600000);
-        is_int(atomic_load(&result), 1, "it waits");
-        is_int(view_remove(views, "vm0", "a", false, &why), -EBUSY, "another does not");
-        is_str(why.text, "view a is being removed", "in words");
-        function_stays("vm0", "view a is on it");
+    adds_function("vm0,slots=0+0,sectors=0+2048");
+    adds_function("vm1,slots=0+0,sectors=2048+2048");
+    spec.fallback = FALLBACK_FORCE;
+    for (unsigned i = 0; i < FALLBACK_SLOTS + 10; i++) {
+        struct view_file view = {.number = 0};
+        uint8_t byte;
+        snprintf(name, sizeof(name), "v%u", i);
+        spec.function = i % 2 ? "vm0" : "vm1";
+        failed +=
+            view_add(views, &spec, NULL) != 0 || !view_named(views, spec.function, name, &view);
         view.file.locks = locks;
-        ok(writes(&view.file, 1, "x", 1), "who holds it works on");
-        if (!stop) {
-            view_let_go(views, "vm0", view.number);
-            pthread_join(thread, NULL);
-            is_int(atomic_load(&result), 0, "let go of, it is removed");
-            adds("vm0", "a", 0);
-            view_from(views, "vm0", 1, &view);
-            view_hold(views, "vm0", view.number, &view);
-        }
+        failed += byte_file_read(&view.file, 0, &byte, 1, NULL) != 1;
     }
-    views_end_waits(views);
-    pthread_join(thread, NULL);
-    is_int(atomic_load(&result), -ECANCELED, "at the end nobody waits");
-    is_int(view_remove(views, "vm0", "a", true, &why), -ECANCELED, "nor again");
-    view_let_go(views, "vm0", view.number);
+    is_int(failed, 0, "more views than the fallback has slots");
+    is_int(views_each(views, "vm0", count_programmed, NULL, NULL), 0, "each used it");
+    is_int(views_each(views, "vm1", count_programmed, NULL, NULL), 0, "once");
+    is_int(in_fallback, FALLBACK_SLOTS, "as many keys as slots are in it");
     close_host();
 }
 
@@ -379,6 +207,14 @@ static void test_wait(void)
 #define THREADS 4u
 
 static atomic_bool over;
+
+/* Again while the profile is at work with the key, which without `wait` has half a second. */
+static int remove_own(const char *name, bool wait)
+{
+    int err;
+    soon((err = view_remove(views, "vm0", name, wait, NULL)) != -EBUSY);
+    return err;
+}
 
 /* Adds, uses and removes views of its own; keys are more than slots. */
 static void *come_and_go(void *user)
@@ -402,7 +238,7 @@ static void *come_and_go(void *user)
             bad += !writes(&view.file, 7777 * j + i, bytes, sizeof(bytes)) ||
                    !reads(&view.file, 7777 * j + i, bytes, sizeof(bytes));
         view_let_go(views, "vm0", view.number);
-        bad += view_remove(views, "vm0", name, i % 2, NULL) != 0;
+        bad += remove_own(name, i % 2) != 0;
     }
     return (void *)bad;
 }
@@ -451,21 +287,12 @@ static void test_load(void)
 
 int main(void)
 {
-    struct ice_why why;
-    if (cipher_init(&why) || !(key_bytes = secret_alloc(128)) || !(locks = range_lock_new())) {
-        printf("Bail out! no cipher library, or no memory\n");
-        return 1;
-    }
-    for (unsigned i = 0; i < 128; i++)
-        key_bytes[i] = (uint8_t)(3 * i + 1);
+    begin();
     test_ranges();
     test_blocks();
     test_policies();
     test_slots();
-    test_removal();
-    test_wait();
+    test_fallback_slots();
     test_load();
-    secret_free(key_bytes);
-    range_lock_free(locks);
-    return tap_done();
+    return end();
 }
