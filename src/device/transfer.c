@@ -111,6 +111,14 @@ static uint8_t check_crypto(struct job *job, struct crypto *crypto, size_t len)
     return check_dun(job, crypto, len / crypto->data_unit);
 }
 
+/* Whatever the driver has acknowledged since: the key in the slot may be one of a later engine. */
+static uint8_t refuse_replayed(struct job *job)
+{
+    return refuse(job, RULE_NONE, VIRTIO_BLK_S_IOERR, ESTALE,
+                  "%s was interrupted, and its key may be another now",
+                  command_name(job->command.kind));
+}
+
 /* A caller in the process that expects a certain key is no driver that breaks a rule. */
 static uint8_t refuse_key(struct job *job)
 {
@@ -148,6 +156,8 @@ static uint8_t take_slot(struct job *job, unsigned *slot)
     if (!function_slot(job->function, job->command.slot, slot))
         return refuse_slot(job);
     job->seen.slot = *slot;
+    if (job->request->replayed)
+        return refuse_replayed(job);
     if (engine_get(engine, *slot, job->request->expect, &job->seen.key))
         return refuse_key(job);
     if (job->request->claim && key->claimer != job->attachment->id)

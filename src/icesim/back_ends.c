@@ -14,8 +14,9 @@
 
 struct back_end {
     const char *function;
-    const char *path; /* NULL: there is `fd`, or nothing */
-    int fd;           /* handed to this process; -1: none, or a connection that was served */
+    const char *path;        /* NULL: there is `fd`, or nothing */
+    struct socket_file file; /* at the path, while it serves */
+    int fd;                  /* handed to this process; -1: none, or a connection that was served */
     enum vhost_user_socket kind;
     struct vhost_user *serving; /* NULL: its function is not there */
 };
@@ -135,10 +136,13 @@ int back_ends_take(const struct options *options, struct back_ends **result, str
 /* ---- serving ---- */
 
 /* What a back end takes over, or -errno. A listening descriptor is kept for the next one. */
-static int open_socket(const struct back_end *back_end, struct ice_why *why)
+static int open_socket(struct back_end *back_end, struct ice_why *why)
 {
-    if (back_end->path)
-        return socket_listen(back_end->path, why);
+    if (back_end->path) {
+        int listener = socket_listen(back_end->path, why);
+        back_end->file = socket_file(back_end->path);
+        return listener;
+    }
     if (back_end->kind == VHOST_USER_CONNECTED)
         return back_end->fd;
     int fd = fcntl(back_end->fd, F_DUPFD_CLOEXEC, 0);
@@ -153,7 +157,7 @@ static int serve(struct back_end *back_end, struct ice_function *function, struc
         return fd;
     int err = vhost_user_open(function, back_end->kind, fd, &back_end->serving, why);
     if (err && back_end->path)
-        unlink(back_end->path);
+        socket_unlink(back_end->path, &back_end->file);
     if (err && fd != back_end->fd)
         close(fd);
     if (!err && fd == back_end->fd)
@@ -194,7 +198,7 @@ static int on_removing(struct host_watcher *watcher, struct host_function *funct
     pthread_mutex_lock(&back_ends->lock);
     struct vhost_user *serving = take_out(back_end);
     if (serving && back_end->path && !back_ends->refusing)
-        unlink(back_end->path);
+        socket_unlink(back_end->path, &back_end->file);
     pthread_mutex_unlock(&back_ends->lock);
     vhost_user_close(serving);
     return 0;
@@ -221,7 +225,7 @@ void back_ends_refuse_new(struct back_ends *back_ends)
             continue;
         vhost_user_refuse_new(back_end->serving);
         if (back_end->path)
-            unlink(back_end->path);
+            socket_unlink(back_end->path, &back_end->file);
     }
     back_ends->refusing = true;
     pthread_mutex_unlock(&back_ends->lock);

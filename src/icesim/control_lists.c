@@ -110,9 +110,7 @@ int control_function_resize(const struct control *control, struct reader *args,
     if (!err)
         err = argument_hex(&arguments[1], &size, why);
     if (!err)
-        err = host_resize(control->host, arguments[0].text, size, why);
-    if (!err)
-        err = argument_function(control->host, &arguments[0], &function, why);
+        err = host_resize(control->host, arguments[0].text, size, &function, why);
     if (err)
         return err;
     list_function(function, result);

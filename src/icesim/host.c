@@ -24,7 +24,8 @@ static int open_image(struct host_function *f, const struct function_spec *spec,
     f->image = strdup(spec->image);
     if (!f->image)
         return why_set(why, ENOMEM, "no memory for a function");
-    return store_open_file(f->image, spec->image_size, &f->own_store, why);
+    return spec->read_only ? store_open_file_to_read(f->image, spec->image_size, &f->own_store, why)
+                           : store_open_file(f->image, spec->image_size, &f->own_store, why);
 }
 
 static int open_observers(struct host_function *f, const struct function_spec *spec,
@@ -69,6 +70,7 @@ static int make_function(const struct host *host, const struct function_spec *sp
         .store = params->store,
         .first_sector = params->first_sector,
         .sectors = params->sectors,
+        .read_only = params->store->read_only,
     };
     f->first_byte = params->first_sector * SECTOR_SIZE;
     return err ? err : function_new(&view, &f->owner_view, why);
@@ -108,6 +110,8 @@ static int open_function(struct host *host, const struct function_spec *spec,
     if (!err)
         err = open_observers(f, spec, why);
     params.store = f->own_store ? f->own_store : host->store;
+    if (!err && params.store->read_only && !spec->read_only)
+        err = why_set(why, EROFS, "the media may only be read, and it is not ro");
     return err ? err : make_function(host, spec, f, &params, why);
 }
 
@@ -410,6 +414,7 @@ int host_open(struct host *host, const struct host_params *params, struct ice_wh
         .engine = host->engine,
         .store = host->store,
         .sectors = host->store->size / SECTOR_SIZE,
+        .read_only = host->store->read_only,
     };
     if (!err)
         err = function_new(&owner, &host->owner, why);

@@ -17,7 +17,8 @@
 
 struct host_function {
     struct ice_function *function;
-    struct ice_function *owner_view; /* the same sectors for the owner: no slots, writable */
+    struct ice_function *owner_view; /* the same sectors for the owner: no slots; writable if the
+                                      * store is */
     struct stats *stats;
     struct observer *observers[3]; /* the statistics, the log of violations, NULL */
     unsigned id;                   /* never 0, never used twice */
@@ -103,7 +104,8 @@ void host_unwatch(struct host *host, struct host_watcher *watcher);
 /*
  * 0; -EEXIST: the name is taken; -EINVAL: outside the engine or the media, or what
  * function_spec_settle refuses; -EBUSY: a window overlaps another function's or the reserve, or
- * nothing is free, in words; what opening an image says; what a watcher says. Not by a watcher.
+ * nothing is free, in words; -EROFS: it would write, and the media may only be read; what opening
+ * an image says; what a watcher says. Not by a watcher.
  */
 int host_add(struct host *host, const struct function_spec *spec, struct ice_why *why);
 
@@ -117,10 +119,12 @@ int host_remove(struct host *host, const char *name, struct ice_why *why);
  * Gives the store of a function that nobody shares with it, and so the function, `size` bytes; all
  * drivers are told. Waits for requests in flight. 0; -ENOENT; -EBUSY: another function has a part
  * of the store, or what a watcher says; -EINVAL: no multiple of the logical block, or the function
- * does not have the whole store; -EFBIG; -EOPNOTSUPP: a block device; what ftruncate(2) says. An
- * error leaves all as it was. Not by a watcher.
+ * does not have the whole store; -EFBIG; -EOPNOTSUPP: a block device; -EROFS: the store may only be
+ * read; what ftruncate(2) says. An
+ * error leaves all as it was. Not by a watcher. *resized (may be NULL) is held after 0.
  */
-int host_resize(struct host *host, const char *name, uint64_t size, struct ice_why *why);
+int host_resize(struct host *host, const char *name, uint64_t size, struct host_function **resized,
+                struct ice_why *why);
 
 /* 0, or -EEXIST: a function has it, or it is taken. Not by a watcher. */
 int host_take_name(struct host *host, struct host_name *name, struct ice_why *why);

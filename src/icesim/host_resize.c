@@ -60,6 +60,8 @@ static int check(const struct host *host, const struct host_function *f, uint64_
         err = check_whole(host, f, why);
     if (!err && store_of(host, f)->fixed)
         err = why_set(why, EOPNOTSUPP, "a block device has the size that it has");
+    if (!err && store_of(host, f)->read_only)
+        err = why_set(why, EROFS, "its image may only be read");
     return err;
 }
 
@@ -127,13 +129,16 @@ static int resize(struct host *host, struct host_function *f, uint64_t size, str
     return 0;
 }
 
-int host_resize(struct host *host, const char *name, uint64_t size, struct ice_why *why)
+int host_resize(struct host *host, const char *name, uint64_t size, struct host_function **resized,
+                struct ice_why *why)
 {
     pthread_mutex_lock(&host->adding);
     struct host_function *f = host_find(host, name);
     int err = f ? resize(host, f, size, why)
                 : why_set(why, ENOENT, "there is no function \"%.32s\"", name);
-    if (f)
+    if (!err && resized)
+        *resized = f;
+    else if (f)
         host_let_go(host, f);
     pthread_mutex_unlock(&host->adding);
     return err;

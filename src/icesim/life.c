@@ -119,8 +119,11 @@ static bool is_block_device(const char *path)
     return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
 }
 
-/* IMAGE.secret, but of a device no file next to it: that would be in /dev. */
-static int start_state(struct life *life, struct ice_why *why)
+/*
+ * IMAGE.secret, but of a device no file next to it: that would be in /dev. Next to an image that
+ * may only be read none is made.
+ */
+static int start_state(struct life *life, const struct store *store, struct ice_why *why)
 {
     const struct options *options = life->options;
     char *beside = NULL;
@@ -130,7 +133,9 @@ static int start_state(struct life *life, struct ice_why *why)
         return 0;
     if (asprintf(&beside, "%s.secret", options->image) < 0)
         return why_set(why, ENOMEM, "no memory for a path");
-    int err = state_open(beside, &life->state, why);
+    int err = 0;
+    if (!store->read_only || access(beside, F_OK) == 0)
+        err = state_open(beside, &life->state, why);
     free(beside);
     return err;
 }
@@ -154,18 +159,33 @@ static int start_host(struct life *life, struct store *store, struct ice_why *wh
     return host_open(&life->host, &params, why);
 }
 
+/* Whether no function writes to the image. */
+static bool only_reads(const struct options *options)
+{
+    const struct function_spec *spec = options->functions, *end = spec + options->function_count;
+    while (spec != end && (spec->read_only || spec->image[0]))
+        spec++;
+    return spec == end;
+}
+
+static int open_media(const struct options *options, struct store **store, struct ice_why *why)
+{
+    if (!options->image)
+        return store_open_ram(options->size, store, why);
+    if (only_reads(options))
+        return store_open_file_to_read(options->image, options->size, store, why);
+    return store_open_file(options->image, options->size, store, why);
+}
+
 static int start_media(struct life *life, struct ice_why *why)
 {
-    const struct options *options = life->options;
     struct store *store;
     int err = cipher_init(why);
-    if (!err && options->image)
-        err = store_open_file(options->image, options->size, &store, why);
-    else if (!err)
-        err = store_open_ram(options->size, &store, why);
+    if (!err)
+        err = open_media(life->options, &store, why);
     if (err)
         return err;
-    err = start_state(life, why);
+    err = start_state(life, store, why);
     if (!err)
         return start_host(life, store, why);
     store_close(store);
@@ -357,6 +377,8 @@ static void end(struct life *life)
     if (life->server)
         server_stop(life->server);
     back_ends_close(life->back_ends);
+    if (life->views)
+        views_cut_off(life->views);
     fuse_files_close(life->files);
     views_close(life->views);
     flush(life);

@@ -4,6 +4,7 @@
 #include "socket.h"
 #include <assert.h>
 #include <errno.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define CALLS  0u
@@ -22,10 +23,11 @@ void back_channel_close(struct back_channel *channel)
         close(channel->fd);
     channel->fd = -1;
     atomic_store(&channel->owed, 0);
+    atomic_store(&channel->gone, false);
 }
 
 /* False: there is no room. When nobody is there any more it is as good as sent. */
-static bool send_notice(const struct back_channel *channel, unsigned notice)
+static bool send_notice(struct back_channel *channel, unsigned notice)
 {
     struct vhost_user_vring_state state = {.index = notice % BACK_CHANNEL_QUEUES};
     struct vhost_user_header header = {.flags = VHOST_USER_VERSION, .size = sizeof(state)};
@@ -37,17 +39,18 @@ static bool send_notice(const struct back_channel *channel, unsigned notice)
         header.request =
             notice < ERRORS ? VHOST_USER_BACKEND_VRING_CALL : VHOST_USER_BACKEND_VRING_ERR;
     }
-    return message_send(channel->fd, &header, &state, -1) != -EAGAIN;
+    int err = message_send(channel->fd, &header, &state, -1);
+    if (err && err != -EAGAIN)
+        atomic_store(&channel->gone, true);
+    return err != -EAGAIN;
 }
 
 static void notify(struct back_channel *channel, unsigned notice)
 {
-    const uint64_t one = 1;
-
     if (channel->fd < 0 || send_notice(channel, notice))
         return;
     atomic_fetch_or(&channel->owed, UINT64_C(1) << notice);
-    (void)!write(channel->wake, &one, sizeof(one)); /* fails if raised up to the brim */
+    eventfd_write(channel->wake, 1);
 }
 
 void back_channel_call(struct back_channel *channel, unsigned queue)

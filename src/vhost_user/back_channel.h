@@ -18,6 +18,7 @@
 struct back_channel {
     int fd;                /* -1: there is none, and what is sent goes nowhere */
     int wake;              /* an eventfd, raised when something becomes owed */
+    atomic_bool gone;      /* nobody is there any more */
     _Atomic uint64_t owed; /* a bit for each notice */
 };
 
@@ -27,6 +28,12 @@ void back_channel_close(struct back_channel *channel);
 void back_channel_call(struct back_channel *channel, unsigned queue);
 void back_channel_error(struct back_channel *channel, unsigned queue);
 void back_channel_config(struct back_channel *channel);
+
+/* Whether what is sent goes to somebody, as far as is known. */
+static inline bool back_channel_reaches(const struct back_channel *channel)
+{
+    return channel->fd >= 0 && !atomic_load(&channel->gone);
+}
 
 /* There is room: sends what is owed. */
 void back_channel_pay(struct back_channel *channel);

@@ -10,6 +10,7 @@
 #include "virtio/virtio.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define MESSAGES_AT_ONCE 64u /* before others have their turn */
@@ -36,18 +37,17 @@ uint64_t front_end_ring_features(void)
 static void on_event(void *user, enum attachment_event event, uint64_t value)
 {
     struct front_end *front = user;
-    const uint64_t one = 1;
 
     (void)value; /* the engine is asked for its generation when the news is looked at */
     if (event == EVENT_DEVICE_RESET)
         atomic_fetch_add(&front->resets, 1);
     atomic_fetch_or(&front->news, 1u << event);
-    (void)!write(front->events, &one, sizeof(one)); /* fails if raised up to the brim */
+    eventfd_write(front->events, 1);
 }
 
 /*
  * Around what sends the driver a config interrupt, which it may answer before that returns: a
- * generation is announced first, and taken back if there was no room.
+ * generation is announced first, and taken back if there was no room, or nobody.
  */
 static void begin_telling(struct front_end *front)
 {
@@ -60,17 +60,26 @@ static void begin_telling(struct front_end *front)
 
 static void end_telling(struct front_end *front)
 {
-    if (!back_channel_owes_config(&front->channel))
-        front->to_announce = 0;
-    else if (front->to_announce)
+    bool owes = back_channel_owes_config(&front->channel);
+
+    if (front->to_announce && (owes || !back_channel_reaches(&front->channel)))
         atomic_store(&front->host.announced, 0);
+    if (!owes)
+        front->to_announce = 0;
+}
+
+static bool can_tell_config(const struct front_end *front)
+{
+    return back_channel_reaches(&front->channel) &&
+           front_end_has(front, VHOST_USER_PROTOCOL_F_CONFIG);
 }
 
 static void tell_config(struct front_end *front)
 {
+    if (!can_tell_config(front))
+        return;
     begin_telling(front);
-    if (front_end_has(front, VHOST_USER_PROTOCOL_F_CONFIG))
-        back_channel_config(&front->channel);
+    back_channel_config(&front->channel);
     end_telling(front);
 }
 
@@ -88,13 +97,15 @@ static bool is_live(const struct front_end *front)
 
 /*
  * A driver that may have keys of an earlier engine is told once it is there, and its rings run:
- * what is in them by then it has sent before.
+ * what is in them by then it has sent before. One that cannot be told has acknowledged nothing,
+ * whatever it programs.
  */
 static void tell_generation(struct front_end *front)
 {
     uint64_t now = engine_generation(function_engine(front->function));
 
-    if (!is_live(front) || attachment_generation(front->attachment) >= now)
+    if (!is_live(front) || !can_tell_config(front) ||
+        attachment_generation(front->attachment) >= now)
         return;
     front->to_announce = now;
     tell_config(front);

@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -182,7 +183,7 @@ static bool replace_at(const uint8_t *address)
     return false;
 }
 
-/* Calls only what is safe in handlers; mmap is a bare system call. */
+/* Calls only what is safe in handlers; mmap and eventfd_write are bare system calls. */
 static void on_sigbus(int signal, siginfo_t *info, void *context)
 {
     struct guest_memory *memory = guarded.memory;
@@ -191,16 +192,27 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 
     (void)context;
     if (memory && fault && replace_at(info->si_addr)) {
-        const uint64_t one = 1;
         memory->lost = true;
         if (memory->lost_fd >= 0)
-            (void)!write(memory->lost_fd, &one, sizeof(one)); /* fails if raised up to the brim */
+            eventfd_write(memory->lost_fd, 1);
     } else { /* as if we were not there: the touch is made again */
         sigaction(signal, &before_us, NULL);
         if (!fault)
             raise(signal);
     }
     errno = err;
+}
+
+void guest_memory_touch(const struct iovec *parts, unsigned n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    for (unsigned i = 0; i < n; i++) {
+        const volatile uint8_t *bytes = parts[i].iov_base;
+        for (size_t at = 0; at < parts[i].iov_len; at += page)
+            (void)bytes[at];
+        (void)bytes[parts[i].iov_len - 1];
+    }
 }
 
 static void install(void)

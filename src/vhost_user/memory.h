@@ -61,6 +61,12 @@ int guest_memory_parts(const struct guest_memory *memory, const struct guest_reg
 /* Where the front end's address `user` is here, `len` bytes in one region; NULL: nowhere. */
 void *guest_memory_user(const struct guest_memory *memory, uint64_t user, size_t len);
 
+/*
+ * A system call could not reach these parts (EFAULT), and raises no SIGBUS: this thread, on guard,
+ * looks at each page of them, which does.
+ */
+void guest_memory_touch(const struct iovec *parts, unsigned n);
+
 static inline bool guest_memory_lost(const struct guest_memory *memory)
 {
     return memory->lost;

@@ -120,7 +120,7 @@ enum vhost_user_refusal handle_reset_device(struct front_end *front, struct mess
     front_end_halt(front);
     front_end_set_status(front, 0, NULL);
     for (unsigned i = 0; i < front->queue_count; i++) {
-        queue_end(&front->queues[i]);
+        queue_reset(&front->queues[i]);
         front->queues[i].enabled =
             !(front->features & VIRTIO_FEATURE(VHOST_USER_F_PROTOCOL_FEATURES));
     }
@@ -164,7 +164,10 @@ enum vhost_user_refusal handle_set_config(struct front_end *front, struct messag
         return REFUSAL_NONE;
     }
     if (config->offset <= WRITEBACK_AT && WRITEBACK_AT - config->offset < config->size) {
-        front->writeback = config->bytes[WRITEBACK_AT - config->offset];
+        uint8_t mode = config->bytes[WRITEBACK_AT - config->offset];
+        if (mode > 1) /* before the features are settled the device does not look at it */
+            return REFUSAL_NONE;
+        front->writeback = mode;
         front->writeback_set = true;
     }
     return REFUSAL_NONE;

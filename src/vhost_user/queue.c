@@ -35,20 +35,17 @@ void queue_free(struct queue *queue)
 
 void queue_poke(struct queue *queue)
 {
-    const uint64_t one = 1;
-
-    (void)!write(queue->wake, &one, sizeof(one)); /* fails if raised up to the brim */
+    eventfd_write(queue->wake, 1);
 }
 
 void queue_break(struct queue *queue, const char *cause)
 {
     const struct queue_host *host = queue->host;
-    const uint64_t one = 1;
 
     log_error("%s: ring %u stops: %s", host->name, queue->index, cause);
     atomic_store(&queue->broken, true);
     if (queue->err >= 0)
-        (void)!write(queue->err, &one, sizeof(one));
+        eventfd_write(queue->err, 1);
     else if (host->in_band)
         back_channel_error(host->channel, queue->index);
 }
@@ -110,7 +107,7 @@ static bool recover(struct queue *queue)
     n = inflight_recover(&queue->log, queue->vring.next_used, heads);
     queue->vring.next_avail = (uint16_t)(queue->vring.next_used + n);
     for (unsigned i = 0; i < n; i++)
-        queue->again[i] = (struct turn){heads[n - 1 - i], REPLAYED};
+        queue->again[i] = (struct turn){heads[n - 1 - i], .taken = true, .replayed = true};
     queue->again_count = n;
     free(heads);
     if (n)
@@ -132,6 +129,8 @@ static const char *prepare(struct queue *queue)
     }
     if (!make_requests(queue) || !recover(queue))
         return "no memory for its requests";
+    if (queue->vring.next_avail != queue->replayed_at)
+        queue->replayed = 0; /* another driver's ring */
     queue->prepared = true;
     return NULL;
 }
@@ -220,8 +219,10 @@ static void clean(struct queue *queue)
 void queue_rewind(struct queue *queue)
 {
     queue_halt(queue);
-    if (queue->prepared)
+    if (queue->prepared) {
         ring_give_back(queue);
+        queue->replayed_at = queue->vring.next_avail;
+    }
     clean(queue);
 }
 
@@ -238,11 +239,18 @@ void queue_end(struct queue *queue)
     end(queue);
 }
 
+void queue_reset(struct queue *queue)
+{
+    queue_end(queue);
+    queue->replayed = 0;
+}
+
 void queue_forget(struct queue *queue)
 {
     queue_halt(queue);
     clean(queue);
     end(queue);
+    queue->replayed = 0;
     close_fd(&queue->err);
     queue->size = 0;
     queue->addressed = false;

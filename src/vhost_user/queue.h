@@ -30,16 +30,11 @@ struct queue_host {
     _Atomic uint64_t announced;
 };
 
-/* Where a chain to submit comes from. */
-enum origin {
-    FROM_RING,
-    POSTPONED, /* the device was reset when it was handed in before */
-    REPLAYED,  /* the log: a process that is no more had it */
-};
-
+/* A chain to submit. */
 struct turn {
     uint16_t head;
-    uint8_t origin; /* enum origin */
+    bool taken;    /* it is in the log already: the ring was asked for it before */
+    bool replayed; /* a process that is no more had it */
 };
 
 /* A request from the ring, while the device has it. */
@@ -63,6 +58,10 @@ struct queue {
     uint64_t desc, avail, used;
     int kick, call, err; /* -1: none */
     bool started, enabled;
+
+    /* What was replayed, and put back before its turn came, stands in the ring from … */
+    uint16_t replayed_at;
+    unsigned replayed; /* … on, so many entries */
 
     bool running;  /* there is a thread */
     bool prepared; /* since it was started: there are requests, the log was looked into */
@@ -126,8 +125,11 @@ void queue_halt(struct queue *queue);
  */
 void queue_rewind(struct queue *queue);
 
-/* GET_VRING_BASE, RESET_DEVICE: rewinds, forgets start, kick and call. */
+/* GET_VRING_BASE: rewinds, forgets start, kick and call. */
 void queue_end(struct queue *queue);
+
+/* RESET_DEVICE: the same, and who drives it next is another driver. */
+void queue_reset(struct queue *queue);
 
 /* Hang-up: halts and forgets everything; what is in the ring and in the log stays there. */
 void queue_forget(struct queue *queue);

@@ -9,7 +9,8 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "queue_private.h"
-#include <unistd.h>
+#include <errno.h>
+#include <sys/eventfd.h>
 
 /*
  * The driver is told of answers in batches while more requests are waiting, so that it takes
@@ -25,11 +26,9 @@ static __thread const struct queue *ours;
 
 static void call(struct queue *queue)
 {
-    const uint64_t one = 1;
-
     atomic_fetch_add_explicit(&queue->calls, 1, memory_order_relaxed);
     if (queue->call >= 0)
-        (void)!write(queue->call, &one, sizeof(one)); /* fails if raised up to the brim */
+        eventfd_write(queue->call, 1);
     else
         back_channel_call(queue->host->channel, queue->index);
 }
@@ -81,11 +80,13 @@ static void done(struct ice_request *request, size_t written, const struct ice_w
 
     if (why)
         log_debug("%s: ring %u: %s", host->name, queue->index, why->text);
+    if (why && why->err == EFAULT && ours == queue)
+        guest_memory_touch(r->chain.parts, r->chain.readable + r->chain.writable);
     inflight_note_generation(host->log, attachment_generation(host->attachment));
     pthread_mutex_lock(&queue->lock);
     if (is_postponed(request, written)) {
         queue->again[queue->again_count] =
-            (struct turn){head, request->replayed ? REPLAYED : POSTPONED};
+            (struct turn){head, .taken = true, .replayed = request->replayed};
         queue->again_count++;
     } else {
         hand_back(queue, head, written);
@@ -161,7 +162,7 @@ static uint64_t acknowledged_by(struct queue *queue, struct turn turn)
 
     if (!mark)
         return announced;
-    if (turn.origin != FROM_RING || (before && before <= queue->size))
+    if (turn.taken || (before && before <= queue->size))
         return 0;
     atomic_compare_exchange_strong(&queue->mark, &mark, 0);
     return announced;
@@ -187,12 +188,12 @@ enum vhost_user_refusal ring_submit(struct queue *queue, struct turn turn)
         .nwritable = chain->writable,
         .queue = (uint16_t)queue->index,
         .expect = EXPECT_ANY,
-        .replayed = turn.origin == REPLAYED,
+        .replayed = turn.replayed,
         .acknowledges = acknowledged_by(queue, turn),
         .done = done,
     };
     pthread_mutex_lock(&queue->lock);
-    if (turn.origin == FROM_RING)
+    if (!turn.taken)
         inflight_begin(&queue->log, turn.head);
     queue->in_flight++;
     queue->current = take_spare(queue);
@@ -223,5 +224,6 @@ void ring_give_back(struct queue *queue)
     while (ring_take_again(queue, &turn)) {
         inflight_forget(&queue->log, turn.head);
         queue->vring.next_avail--;
+        queue->replayed += turn.replayed;
     }
 }

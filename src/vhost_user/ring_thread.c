@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define SPIN_NS     UINT64_C(30000)   /* about what a kick and a wake-up cost both sides */
@@ -53,8 +54,10 @@ static bool look(struct queue *queue, struct turn *turn)
 
     if (ring_take_again(queue, turn))
         return true;
-    turn->origin = FROM_RING;
+    *turn = (struct turn){.replayed = queue->replayed};
     refuse(queue, vring_next(&queue->vring, &turn->head, &there));
+    if (there && turn->replayed)
+        queue->replayed--;
     return there;
 }
 
@@ -105,12 +108,12 @@ static void wait(struct queue *queue, bool kicks, uint64_t most)
         {.fd = queue->wake, .events = POLLIN},
         {.fd = kicks ? queue->kick : -1, .events = POLLIN},
     };
-    uint64_t pokes;
+    eventfd_t pokes;
 
     if (ppoll(fds, 2, most ? &limit : NULL, NULL) <= 0)
         return;
     if (fds[0].revents)
-        (void)!read(queue->wake, &pokes, sizeof(pokes));
+        eventfd_read(queue->wake, &pokes);
     if (fds[1].revents)
         take_kick(queue);
 }

@@ -31,18 +31,11 @@ struct vhost_user {
     struct queue queues[];
 };
 
-static void raise_event(int fd)
-{
-    const uint64_t one = 1;
-
-    (void)!write(fd, &one, sizeof(one)); /* fails if raised up to the brim */
-}
-
 static void clear_event(int fd)
 {
-    uint64_t count;
+    eventfd_t count;
 
-    (void)!read(fd, &count, sizeof(count));
+    eventfd_read(fd, &count);
 }
 
 /* ---- connections ---- */
@@ -231,14 +224,14 @@ int vhost_user_open(struct ice_function *function, enum vhost_user_socket kind, 
 void vhost_user_refuse_new(struct vhost_user *back_end)
 {
     atomic_store(&back_end->refuse_new, true);
-    raise_event(back_end->events);
+    eventfd_write(back_end->events, 1);
 }
 
 void vhost_user_close(struct vhost_user *back_end)
 {
     if (!back_end)
         return;
-    raise_event(back_end->stop);
+    eventfd_write(back_end->stop, 1);
     worker_join(&back_end->worker);
     if (back_end->listener >= 0)
         close(back_end->listener);

@@ -215,7 +215,14 @@ static void test_cut(void)
     struct iovec part = {cut.regions[1].bytes, 1};
     is_int(preadv(other, &part, 1, 0), -1, "the kernel cannot copy to it");
     is_int(errno, EFAULT, "EFAULT");
-    ok(!guest_memory_lost(&cut), "which tells nobody");
+    ok(!guest_memory_lost(&cut), "which raises no signal");
+    guest_memory_guard(&cut, NULL, 0);
+    struct iovec parts[] = {{cut.regions[0].bytes, 1}, part};
+    guest_memory_touch(parts, 1);
+    ok(!guest_memory_lost(&cut), "a look at what is there neither");
+    guest_memory_touch(parts, 2);
+    ok(guest_memory_lost(&cut), "but one at what was cut off");
+    guest_memory_guard(NULL, NULL, 0);
     is_int(last_byte(&cut), 0, "cut short, it reads as zeros");
     ok(guest_memory_lost(&cut), "the memory is lost");
     ok(raised(cut.lost_fd), "and somebody is told");

@@ -7,6 +7,7 @@
 #include "cipher/cipher.h"
 #include "icesim/inproc.h"
 #include "icesim/views.h"
+#include "patience.h"
 #include "rig.h"
 #include "tap.h"
 #include <errno.h>
@@ -63,14 +64,14 @@ static void adds_image(const char *text, unsigned sectors)
 static void resizes(const char *name, uint64_t sectors)
 {
     struct ice_why why = {.text = ""};
-    is_int(host_resize(&host, name, sectors * SECTOR_SIZE, &why), 0, "%s to %llu sectors %s", name,
-           (unsigned long long)sectors, why.text);
+    is_int(host_resize(&host, name, sectors * SECTOR_SIZE, NULL, &why), 0, "%s to %llu sectors %s",
+           name, (unsigned long long)sectors, why.text);
 }
 
 static void refuses(const char *name, uint64_t bytes, int err, const char *clause)
 {
     struct ice_why why = {.text = ""};
-    is_int(host_resize(&host, name, bytes, &why), -err, "%s to %llu bytes", name,
+    is_int(host_resize(&host, name, bytes, NULL, &why), -err, "%s to %llu bytes", name,
            (unsigned long long)bytes);
     is_str(why.text, clause, "in words");
 }
@@ -414,10 +415,11 @@ static void test_load(void)
         attachments[i] = rig_attach(&on, RIG_ALL);
         pthread_create(&threads[i], NULL, drive, attachments[i]);
     }
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    int64_t end = now_ms() + PATIENCE_MS;
+    for (unsigned i = 0; i < ROUNDS || (!(served && refused) && now_ms() < end); i++) {
         uint64_t size = (uint64_t)(1 + i * 1237 % (2 * SECTORS)) * SECTOR_SIZE;
         struct stat st;
-        bad += host_resize(&host, "vm1", size, NULL) != 0;
+        bad += host_resize(&host, "vm1", size, NULL, NULL) != 0;
         usleep(1000);
         bad += stat(image, &st) || (uint64_t)st.st_size != size;
     }
@@ -426,9 +428,36 @@ static void test_load(void)
         pthread_join(threads[i], NULL);
         attachment_close(attachments[i]);
     }
-    is_int(bad, 0, "%u times the image has exactly the size that it was given", ROUNDS);
+    is_int(bad, 0, "%u times and more the image has exactly the size that it was given", ROUNDS);
     ok(served && refused, "while %u requests were served and %u refused", served, refused);
     host_let_go(&host, f);
+    close_host();
+}
+
+static void *remove_vm1(void *err)
+{
+    *(int *)err = host_remove(&host, "vm1", NULL);
+    return NULL;
+}
+
+/* Before whoever had it resized has looked at it. */
+static void test_removed_at_once(void)
+{
+    struct host_function *f, *found;
+    pthread_t thread;
+    int err = 1;
+    open_host(8, false);
+    adds_image("vm1", SECTORS);
+    is_int(host_resize(&host, "vm1", 8 * SECTOR_SIZE, &f, NULL), 0, "resized");
+    pthread_create(&thread, NULL, remove_vm1, &err);
+    while ((found = host_find(&host, "vm1"))) {
+        host_let_go(&host, found);
+        usleep(1000);
+    }
+    is_int((intmax_t)function_sectors(f->function), 8, "and removed at once: it can be looked at");
+    host_let_go(&host, f);
+    pthread_join(thread, NULL);
+    is_int(err, 0, "then it is gone");
     close_host();
 }
 
@@ -449,6 +478,7 @@ int main(void)
     test_views();
     test_layers();
     test_load();
+    test_removed_at_once();
     secret_free(key_bytes);
     unlink(image);
     rmdir(folder);

@@ -8,17 +8,9 @@
 #include "tap.h"
 #include "vhost_rig.h"
 #include "virtio/blk.h"
-#include <poll.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#define PROTOCOL(name) (UINT64_C(1) << VHOST_USER_PROTOCOL_F_##name)
-#define USUAL          (PROTOCOL(MQ) | PROTOCOL(REPLY_ACK) | PROTOCOL(CONFIG))
-#define LOGGED         (USUAL | PROTOCOL(STATUS) | PROTOCOL(INFLIGHT_SHMFD) | PROTOCOL(RESET_DEVICE))
-
-#define STATUS_FEATURES                                                                            \
-    (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK)
-#define STATUS_ALL (STATUS_FEATURES | VIRTIO_STATUS_DRIVER_OK)
+#define LOGGED                                                                                     \
+    (VM_USUAL | VM_PROTOCOL(STATUS) | VM_PROTOCOL(INFLIGHT_SHMFD) | VM_PROTOCOL(RESET_DEVICE))
 
 static struct vhost_rig rig;
 static struct gate_store *gate;
@@ -28,13 +20,6 @@ static uint8_t data[512];
 static void set_status(uint8_t status)
 {
     vm_u64(&vm, VHOST_USER_SET_STATUS, status);
-}
-
-static bool is_raised(int fd)
-{
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-
-    return poll(&poll_fd, 1, 0) > 0;
 }
 
 static void disable(void)
@@ -48,8 +33,7 @@ static void test_bound_anew(void)
     struct command write = rig_write(3);
     uint64_t refused = vhost_rig_refused(&rig, REFUSAL_QUEUE_STARTED);
 
-    vm_connect_anew(&vm, &rig);
-    vm_start(&vm, RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     for (unsigned turn = 0; turn < 4; turn++) {
         unsigned good = 0;
         for (unsigned i = 0; i < 5; i++)
@@ -75,41 +59,12 @@ static void test_bound_anew(void)
 
 /* ---- a log whose requests are pending ---- */
 
-struct entry {
-    uint8_t inflight;
-    uint8_t pad[5];
-    uint16_t next;
-    uint64_t counter;
-};
-
-struct part {
-    uint64_t features;
-    uint16_t version, desc_num, last_batch_head, used_idx;
-    struct entry entries[VM_ENTRIES];
-};
-
-static struct vhost_user_inflight log_at;
-static int log_fd = -1;
-
-static void make_log(void)
-{
-    struct vhost_user_inflight ask = {.num_queues = 1, .queue_size = VM_ENTRIES};
-    struct vhost_user_header header;
-
-    vm_send(&vm, VHOST_USER_GET_INFLIGHT_FD, 0, &ask, sizeof(ask), NULL, 0);
-    is_int(vm_receive(&vm, &header, &log_at, sizeof(log_at), &log_fd), sizeof(log_at),
-           "GET_INFLIGHT_FD answers");
-}
-
-static int64_t share_log(void)
-{
-    return vm_ack(&vm, VHOST_USER_SET_INFLIGHT_FD, &log_at, sizeof(log_at), &log_fd, 1);
-}
+static struct vm_log inflight;
 
 /* Two writes, which a back end had that was killed. */
 static void leave_two(void)
 {
-    struct part *part = mmap(NULL, sizeof(*part), PROT_READ | PROT_WRITE, MAP_SHARED, log_fd, 0);
+    struct vm_log_part *part = inflight.part;
     struct command write = rig_write(3);
 
     memset(part, 0, sizeof(*part));
@@ -117,17 +72,15 @@ static void leave_two(void)
     part->desc_num = VM_ENTRIES;
     for (unsigned n = 0; n < 2; n++) {
         vm_submit(&vm, 0, n, &write, data, 512);
-        part->entries[3 * n] = (struct entry){.inflight = 1, .counter = n + 1};
+        part->entries[3 * n] = (struct vm_log_entry){.inflight = 1, .counter = n + 1};
     }
-    munmap(part, sizeof(*part));
 }
 
 static void check_log(void)
 {
-    struct part *part = mmap(NULL, sizeof(*part), PROT_READ, MAP_SHARED, log_fd, 0);
+    const struct vm_log_part *part = inflight.part;
 
     ok(!part->entries[0].inflight && !part->entries[3].inflight, "nothing is in flight any more");
-    munmap(part, sizeof(*part));
 }
 
 static void bind_anew(void)
@@ -138,7 +91,7 @@ static void bind_anew(void)
 static void bind_anew_with_log(void)
 {
     disable();
-    is_int(share_log(), 0, "SET_INFLIGHT_FD while the ring is disabled");
+    is_int(vm_log_share(&vm, &inflight), 0, "SET_INFLIGHT_FD while the ring is disabled");
     check_log();
 }
 
@@ -160,7 +113,7 @@ static void hang_up_after_status_0(void)
     vm_hang_up(&vm);
     vm_connect(&vm, &rig);
     vm_negotiate(&vm, RIG_ALL, LOGGED);
-    is_int(share_log(), 0, "SET_INFLIGHT_FD of another connection");
+    is_int(vm_log_share(&vm, &inflight), 0, "SET_INFLIGHT_FD of another connection");
     vm_share_memory(&vm);
 }
 
@@ -172,23 +125,23 @@ static void test_pending(const char *what, void (*change)(void))
 
     vm_connect_anew(&vm, &rig);
     vm_negotiate(&vm, RIG_ALL, LOGGED);
-    make_log();
+    vm_log_make(&vm, &inflight);
     leave_two();
-    share_log();
+    vm_log_share(&vm, &inflight);
     vm_share_memory(&vm);
     vm_start_ring(&vm, 0);
     vm_sync(&vm);
     change();
     vm_clear_ring(&vm, 0);
     vm_start_ring(&vm, 0);
-    set_status(STATUS_FEATURES);
-    set_status(STATUS_ALL);
+    set_status(VM_STATUS_FEATURES);
+    set_status(VM_STATUS_ALL);
     is_int(vm_run(&vm, &write, data, 512), VIRTIO_BLK_S_OK, "%s: the new driver's request", what);
     is_int(vm_stop_ring(&vm, 0), 1, "%s: is the only one of its ring", what);
     is_int(gate_count(gate, GATE_WRITE) - writes, 1, "%s: nothing of the old ring is done", what);
-    ok(!is_raised(vm.rings[0].err), "%s: no ring is broken", what);
+    ok(!vm_is_raised(vm.rings[0].err), "%s: no ring is broken", what);
     vm_hang_up(&vm);
-    close(log_fd);
+    vm_log_free(&inflight);
 }
 
 /* Otherwise they are done, once DRIVER_OK comes. */
@@ -199,28 +152,23 @@ static void test_pending_stay(void)
 
     vm_connect_anew(&vm, &rig);
     vm_negotiate(&vm, RIG_ALL, LOGGED);
-    make_log();
+    vm_log_make(&vm, &inflight);
     leave_two();
-    share_log();
-    set_status(STATUS_FEATURES);
+    vm_log_share(&vm, &inflight);
+    set_status(VM_STATUS_FEATURES);
     vm_share_memory(&vm);
     vm_start_ring(&vm, 0);
-    set_status(STATUS_ALL);
+    set_status(VM_STATUS_ALL);
     ok(vm_used(&vm, 0, &elem) && elem.id == 0 && vm_used(&vm, 0, &elem) && elem.id == 3,
        "what is pending is done for the driver whose ring it is");
     is_int(gate_count(gate, GATE_WRITE) - writes, 2, "two writes");
     vm_hang_up(&vm);
-    close(log_fd);
+    vm_log_free(&inflight);
 }
 
 int main(void)
 {
-    struct store *ram;
-
-    if (store_open_ram(2048 * 512, &ram, NULL))
-        return 1;
-    gate = gate_store_new(ram);
-    vhost_rig_open(&rig, gate_store(gate), (struct function_params){0});
+    gate = vhost_rig_open_gated(&rig, (struct function_params){0});
     vm_init(&vm, &dialect_ice2);
     test_bound_anew();
     test_pending_stay();

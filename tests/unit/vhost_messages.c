@@ -13,9 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROTOCOL(name) (UINT64_C(1) << VHOST_USER_PROTOCOL_F_##name)
-#define USUAL          (PROTOCOL(MQ) | PROTOCOL(REPLY_ACK) | PROTOCOL(CONFIG))
-#define EVERYTHING     UINT64_MAX
+#define EVERYTHING UINT64_MAX
 
 static struct vhost_rig rig;
 static struct vm vm;
@@ -40,7 +38,7 @@ static void test_offers(void)
     ok(features & VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX), "and the device's own");
     is_int((intmax_t)vm_get(&vm, VHOST_USER_GET_PROTOCOL_FEATURES), 0x1f229,
            "the protocol features");
-    vm_u64(&vm, VHOST_USER_SET_PROTOCOL_FEATURES, PROTOCOL(MQ));
+    vm_u64(&vm, VHOST_USER_SET_PROTOCOL_FEATURES, VM_PROTOCOL(MQ));
     is_int((intmax_t)vm_get(&vm, VHOST_USER_GET_QUEUE_NUM), 16, "16 queues");
     vm_hang_up(&vm);
 }
@@ -62,7 +60,7 @@ static void test_config(void)
     static const uint8_t zeros[256];
     struct vhost_user_config config;
 
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     is_int(get_config(0, 60, &config), 72, "GET_CONFIG before memory and rings, as QEMU asks");
     is_int((intmax_t)load_le64(config.bytes), 2048, "the capacity in it");
     is_int(config.bytes[32], 1, "writeback");
@@ -102,7 +100,7 @@ static void test_status(void)
     struct command write = rig_write(3);
     struct vring_used_elem elem;
 
-    connect_with(USUAL | PROTOCOL(STATUS));
+    connect_with(VM_USUAL | VM_PROTOCOL(STATUS));
     is_int(status(), 0, "the status is 0");
     vm_u64(&vm, VHOST_USER_SET_STATUS, 8);
     is_int(status(), 0x0b, "FEATURES_OK alone, as QEMU says it, brings what is before");
@@ -122,7 +120,7 @@ static void test_status(void)
     ok(vm_is_cut_off(&vm), "features change only when no ring is started");
     vm_hang_up(&vm);
 
-    connect_with(USUAL | PROTOCOL(STATUS));
+    connect_with(VM_USUAL | VM_PROTOCOL(STATUS));
     vm_u64(&vm, VHOST_USER_SET_FEATURES, vm.features | UINT64_C(1) << 63);
     vm_u64(&vm, VHOST_USER_SET_STATUS, 11);
     is_int(status(), 3, "FEATURES_OK does not stick with a feature that is not offered");
@@ -149,7 +147,7 @@ static void test_without_status(void)
 
     for (unsigned i = 0; i < sizeof(key); i++)
         key[i] = (uint8_t)(i + 3);
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     vm_share_memory(&vm);
     vm_start_ring(&vm, 0);
     is_int(vm_run(&vm, &program, NULL, 0), VIRTIO_BLK_S_OK, "a driver programs a slot");
@@ -181,7 +179,7 @@ static void test_reset_device(void)
 {
     struct command write = rig_write(3);
 
-    connect_with(USUAL | PROTOCOL(RESET_DEVICE));
+    connect_with(VM_USUAL | VM_PROTOCOL(RESET_DEVICE));
     vm_share_memory(&vm);
     vm_start_ring(&vm, 0);
     is_int(vm_run(&vm, &write, data, 512), VIRTIO_BLK_S_OK, "a ring runs");
@@ -202,7 +200,7 @@ static void test_acks(void)
 {
     const uint64_t features = vm.features;
 
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     is_int(vm_ack(&vm, VHOST_USER_SET_FEATURES, &features, 8, NULL, 0), 0, "an acknowledgement");
     is_int(vm_ack(&vm, 77, data, 20, NULL, 0), 1, "an unknown message that asks is told");
     vm_sync(&vm);
@@ -211,7 +209,7 @@ static void test_acks(void)
     ok(vm_is_cut_off(&vm), "one that does not ask ends it");
     vm_hang_up(&vm);
     is_int((intmax_t)vhost_rig_refused(&rig, REFUSAL_MESSAGE_UNKNOWN), 2, "both counted");
-    connect_with(PROTOCOL(MQ));
+    connect_with(VM_PROTOCOL(MQ));
     vm_send(&vm, VHOST_USER_SET_FEATURES, VHOST_USER_NEED_REPLY, &vm.features, 8, NULL, 0);
     is_int((intmax_t)(vm_get(&vm, VHOST_USER_GET_FEATURES) & vm.features), (intmax_t)vm.features,
            "without REPLY_ACK nobody is acknowledged");
@@ -229,7 +227,7 @@ static void test_table_with_room(void)
 
     table.regions[0] = (struct vhost_user_region){VM_GUEST, VM_BYTES, VM_USER, 0};
     table.regions[1] = table.regions[0]; /* were it looked at, it would overlap */
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     is_int(vm_ack(&vm, VHOST_USER_SET_MEM_TABLE, &table, size, &vm.memfd, 1), 0,
            "a table of %zu bytes with one region", size);
     vm_start_ring(&vm, 0);
@@ -270,43 +268,43 @@ struct refused {
 #define REGION VM_GUEST, 4096, VM_USER, 0
 
 static const struct refused refusals[] = {
-    {REFUSAL_MESSAGE_FLAGS, USUAL, VHOST_USER_GET_FEATURES, 2, 0, {0}, 0},
-    {REFUSAL_MESSAGE_FLAGS, USUAL, VHOST_USER_GET_FEATURES, VHOST_USER_REPLY, 0, {0}, 0},
-    {REFUSAL_MESSAGE_SIZE, USUAL, VHOST_USER_SET_FEATURES, 0, 4, {0}, 0},
-    {REFUSAL_MESSAGE_SIZE, USUAL, VHOST_USER_SET_FEATURES, 0, 16, {0}, 0},
-    {REFUSAL_MESSAGE_SIZE, USUAL, VHOST_USER_SET_MEM_TABLE, 0, 40, {2, REGION}, 2},
-    {REFUSAL_MESSAGE_FDS, USUAL, VHOST_USER_SET_MEM_TABLE, 0, 40, {1, REGION}, 2},
-    {REFUSAL_MESSAGE_FDS, USUAL, VHOST_USER_SET_MEM_TABLE, 0, 40, {1, REGION}, 9},
-    {REFUSAL_MEMORY_FILE, USUAL, VHOST_USER_SET_MEM_TABLE, 0, 40, {1, REGION}, 1},
-    {REFUSAL_MESSAGE_PROTOCOL, USUAL, VHOST_USER_GET_STATUS, 0, 0, {0}, 0},
-    {REFUSAL_FEATURES_FOREIGN, USUAL, VHOST_USER_SET_FEATURES, 0, 8, {UINT64_C(1) << 63}, 0},
-    {REFUSAL_FEATURES_FOREIGN, USUAL, VHOST_USER_SET_PROTOCOL_FEATURES, 0, 8, {2}, 0},
-    {REFUSAL_QUEUE_INDEX, USUAL, VHOST_USER_GET_VRING_BASE, 0, 8, {16}, 0},
-    {REFUSAL_QUEUE_INDEX, USUAL, VHOST_USER_SET_VRING_CALL, 0, 8, {255}, 1},
-    {REFUSAL_QUEUE_SIZE, USUAL, VHOST_USER_SET_VRING_NUM, 0, 8, {UINT64_C(48) << 32}, 0},
-    {REFUSAL_QUEUE_SIZE, USUAL, VHOST_USER_SET_VRING_NUM, 0, 8, {UINT64_C(65536) << 32}, 0},
-    {REFUSAL_QUEUE_BASE, USUAL, VHOST_USER_SET_VRING_BASE, 0, 8, {UINT64_C(65536) << 32}, 0},
-    {REFUSAL_QUEUE_ENABLE, USUAL, VHOST_USER_SET_VRING_ENABLE, 0, 8, {UINT64_C(2) << 32}, 0},
-    {REFUSAL_QUEUE_UNREADY, USUAL, VHOST_USER_SET_VRING_KICK, 0, 8, {0}, 1},
+    {REFUSAL_MESSAGE_FLAGS, VM_USUAL, VHOST_USER_GET_FEATURES, 2, 0, {0}, 0},
+    {REFUSAL_MESSAGE_FLAGS, VM_USUAL, VHOST_USER_GET_FEATURES, VHOST_USER_REPLY, 0, {0}, 0},
+    {REFUSAL_MESSAGE_SIZE, VM_USUAL, VHOST_USER_SET_FEATURES, 0, 4, {0}, 0},
+    {REFUSAL_MESSAGE_SIZE, VM_USUAL, VHOST_USER_SET_FEATURES, 0, 16, {0}, 0},
+    {REFUSAL_MESSAGE_SIZE, VM_USUAL, VHOST_USER_SET_MEM_TABLE, 0, 40, {2, REGION}, 2},
+    {REFUSAL_MESSAGE_FDS, VM_USUAL, VHOST_USER_SET_MEM_TABLE, 0, 40, {1, REGION}, 2},
+    {REFUSAL_MESSAGE_FDS, VM_USUAL, VHOST_USER_SET_MEM_TABLE, 0, 40, {1, REGION}, 9},
+    {REFUSAL_MEMORY_FILE, VM_USUAL, VHOST_USER_SET_MEM_TABLE, 0, 40, {1, REGION}, 1},
+    {REFUSAL_MESSAGE_PROTOCOL, VM_USUAL, VHOST_USER_GET_STATUS, 0, 0, {0}, 0},
+    {REFUSAL_FEATURES_FOREIGN, VM_USUAL, VHOST_USER_SET_FEATURES, 0, 8, {UINT64_C(1) << 63}, 0},
+    {REFUSAL_FEATURES_FOREIGN, VM_USUAL, VHOST_USER_SET_PROTOCOL_FEATURES, 0, 8, {2}, 0},
+    {REFUSAL_QUEUE_INDEX, VM_USUAL, VHOST_USER_GET_VRING_BASE, 0, 8, {16}, 0},
+    {REFUSAL_QUEUE_INDEX, VM_USUAL, VHOST_USER_SET_VRING_CALL, 0, 8, {255}, 1},
+    {REFUSAL_QUEUE_SIZE, VM_USUAL, VHOST_USER_SET_VRING_NUM, 0, 8, {UINT64_C(48) << 32}, 0},
+    {REFUSAL_QUEUE_SIZE, VM_USUAL, VHOST_USER_SET_VRING_NUM, 0, 8, {UINT64_C(65536) << 32}, 0},
+    {REFUSAL_QUEUE_BASE, VM_USUAL, VHOST_USER_SET_VRING_BASE, 0, 8, {UINT64_C(65536) << 32}, 0},
+    {REFUSAL_QUEUE_ENABLE, VM_USUAL, VHOST_USER_SET_VRING_ENABLE, 0, 8, {UINT64_C(2) << 32}, 0},
+    {REFUSAL_QUEUE_UNREADY, VM_USUAL, VHOST_USER_SET_VRING_KICK, 0, 8, {0}, 1},
     {REFUSAL_QUEUE_UNREADY,
-     USUAL | PROTOCOL(INBAND_NOTIFICATIONS),
+     VM_USUAL | VM_PROTOCOL(INBAND_NOTIFICATIONS),
      VHOST_USER_VRING_KICK,
      0,
      8,
      {0},
      0},
     {REFUSAL_QUEUE_INDEX,
-     USUAL | PROTOCOL(INBAND_NOTIFICATIONS),
+     VM_USUAL | VM_PROTOCOL(INBAND_NOTIFICATIONS),
      VHOST_USER_VRING_KICK,
      0,
      8,
      {16},
      0},
-    {REFUSAL_MESSAGE_PROTOCOL, USUAL, VHOST_USER_VRING_KICK, 0, 8, {0}, 0},
-    {REFUSAL_MESSAGE_FDS, USUAL, VHOST_USER_SET_VRING_CALL, 0, 8, {0x100}, 1},
-    {REFUSAL_MESSAGE_FDS, USUAL, VHOST_USER_SET_VRING_CALL, 0, 8, {0}, 0},
+    {REFUSAL_MESSAGE_PROTOCOL, VM_USUAL, VHOST_USER_VRING_KICK, 0, 8, {0}, 0},
+    {REFUSAL_MESSAGE_FDS, VM_USUAL, VHOST_USER_SET_VRING_CALL, 0, 8, {0x100}, 1},
+    {REFUSAL_MESSAGE_FDS, VM_USUAL, VHOST_USER_SET_VRING_CALL, 0, 8, {0}, 0},
     {REFUSAL_CHANNEL_FD,
-     USUAL | PROTOCOL(BACKEND_REQ),
+     VM_USUAL | VM_PROTOCOL(BACKEND_REQ),
      VHOST_USER_SET_BACKEND_REQ_FD,
      0,
      0,
@@ -357,14 +355,14 @@ static void test_other_refusals(void)
     const struct vhost_user_vring_state num = {0, 32};
     int file = open("/dev/zero", O_RDWR | O_CLOEXEC);
 
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     is_int(vm_ack(&vm, VHOST_USER_SET_VRING_CALL, &ring, 8, &file, 1), 1,
            "a device is no descriptor of calls");
     ok(vm_is_cut_off(&vm) && vhost_rig_refused(&rig, REFUSAL_EVENT_FD) == 1, "it is refused");
     vm_hang_up(&vm);
     close(file);
 
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     vm_share_memory(&vm);
     vm_start_ring(&vm, 0);
     is_int(vm_ack(&vm, VHOST_USER_SET_VRING_NUM, &num, 8, NULL, 0), 1,
@@ -372,7 +370,7 @@ static void test_other_refusals(void)
     ok(vm_is_cut_off(&vm) && vhost_rig_refused(&rig, REFUSAL_QUEUE_STARTED) == 1, "it is refused");
     vm_hang_up(&vm);
 
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     vm_sync(&vm);
     send(vm.fd, &num, 5, 0);
     shutdown(vm.fd, SHUT_WR);
@@ -380,7 +378,7 @@ static void test_other_refusals(void)
        "half a message, and the end");
     vm_hang_up(&vm);
 
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     for (unsigned i = 0; i < 100000 && !vhost_rig_refused(&rig, REFUSAL_REPLY_UNREAD); i++)
         vm_send(&vm, VHOST_USER_GET_FEATURES, 0, NULL, 0, NULL, 0);
     is_int((intmax_t)vhost_rig_refused(&rig, REFUSAL_REPLY_UNREAD), 1,
@@ -393,7 +391,7 @@ static void test_kick_ends(void)
 {
     int pipe_fds[2];
 
-    connect_with(USUAL);
+    connect_with(VM_USUAL);
     vm_share_memory(&vm);
     vm_start_ring(&vm, 0);
     is_int(pipe2(pipe_fds, O_CLOEXEC), 0, "a pipe for kicks");

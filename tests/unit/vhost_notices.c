@@ -6,17 +6,14 @@
  */
 #include "base/bytes.h"
 #include "gate_store.h"
+#include "patience.h"
 #include "tap.h"
 #include "vhost_rig.h"
 #include "virtio/blk.h"
-#include <poll.h>
 #include <semaphore.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <time.h>
 
-#define PROTOCOL(name) (UINT64_C(1) << VHOST_USER_PROTOCOL_F_##name)
-#define TOLD           (PROTOCOL(MQ) | PROTOCOL(REPLY_ACK) | PROTOCOL(CONFIG) | PROTOCOL(BACKEND_REQ))
+#define TOLD (VM_USUAL | VM_PROTOCOL(BACKEND_REQ))
 
 #define OURS 1u /* the slot of the tagged requests; slot 0 is programmed behind their back */
 
@@ -45,13 +42,6 @@ static int run_tagged(void)
     struct command tagged = rig_tagged(rig_write(64), OURS, 5);
 
     return vm_run(&vm, &tagged, data, 512);
-}
-
-static bool told_of_config(void)
-{
-    struct vhost_user_vring_state state;
-
-    return vm_notice(&vm, &state) == VHOST_USER_BACKEND_CONFIG_CHANGE;
 }
 
 static void reset_engine(void)
@@ -138,7 +128,7 @@ static void test_unaware(uint16_t at)
     stand_at_gate();
     submit_unaware(0);
     reset_and_take_slot();
-    ok(told_of_config(), "the driver is told of an engine reset");
+    ok(vm_told_of_config(&vm), "the driver is told of an engine reset");
     gate_open(gate, GATE_WRITE);
     ok(vm_used(&vm, 0, &elem) && elem.id == 0, "the ring goes on");
     check_unaware(0, "sent before");
@@ -156,7 +146,7 @@ static void test_sent_after(uint16_t at)
     start(at, 0);
     stand_at_gate();
     reset_and_take_slot();
-    ok(told_of_config(), "the driver is told");
+    ok(vm_told_of_config(&vm), "the driver is told");
     vm_submit(&vm, 0, 1, &set_key, NULL, 0);
     vm_submit(&vm, 0, 2, &tagged, data, 512);
     vm_kick(&vm, 0);
@@ -175,7 +165,7 @@ static void test_always(void)
     start(0, 0);
     for (unsigned i = 0; i < 200; i++) {
         reset_engine();
-        good += told_of_config() && run_program(OURS) == VIRTIO_BLK_S_OK &&
+        good += vm_told_of_config(&vm) && run_program(OURS) == VIRTIO_BLK_S_OK &&
                 run_tagged() == VIRTIO_BLK_S_OK;
     }
     is_int(good, 200, "KEY_PROGRAM right after the notice acknowledges");
@@ -208,7 +198,7 @@ static bool wait_at_door(void)
     struct timespec until;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 20;
+    until.tv_sec += PATIENCE_S;
     return !sem_clockwait(&door.arrived, CLOCK_MONOTONIC, &until);
 }
 
@@ -219,7 +209,7 @@ static void test_under_way(void)
     submit_unaware(0);
     ok(wait_at_door(), "a KEY_PROGRAM is under way");
     reset_and_take_slot();
-    ok(told_of_config(), "the driver is told of an engine reset");
+    ok(vm_told_of_config(&vm), "the driver is told of an engine reset");
     sem_post(&door.opened);
     check_unaware(0, "under way then");
     check_aware("told");
@@ -231,13 +221,12 @@ static void test_under_way(void)
 /* Once before the ring runs and once after, or once after. */
 static bool told_all(void)
 {
-    struct pollfd poll_fd = {.fd = vm.channel, .events = POLLIN};
     bool told;
 
-    vm_sync(&vm);
+    vm_sync_news(&vm);
     do
-        told = told_of_config();
-    while (told && poll(&poll_fd, 1, 0) > 0);
+        told = vm_told_of_config(&vm);
+    while (told && vm_is_raised(vm.channel));
     return told;
 }
 
@@ -245,12 +234,12 @@ static void test_without_memory(void)
 {
     struct vhost_user_mem_reg all = {0, {VM_GUEST, VM_BYTES, VM_USER, 0}};
 
-    start(0, PROTOCOL(CONFIGURE_MEM_SLOTS));
+    start(0, VM_PROTOCOL(CONFIGURE_MEM_SLOTS));
     is_int(vm_ack(&vm, VHOST_USER_REM_MEM_REG, &all, sizeof(all), NULL, 0), 0,
            "a ring's memory is removed");
     submit_unaware(0);
     reset_and_take_slot();
-    vm_sync(&vm);
+    vm_sync_news(&vm);
     is_int(vm_ack(&vm, VHOST_USER_ADD_MEM_REG, &all, sizeof(all), &vm.memfd, 1), 0, "and added");
     check_unaware(0, "without memory then");
     ok(told_all(), "the driver is told of an engine reset");
@@ -264,7 +253,7 @@ static void test_stopped(void)
     vm_stop_ring(&vm, 0);
     submit_unaware(0);
     reset_and_take_slot();
-    vm_sync(&vm);
+    vm_sync_news(&vm);
     vm_start_ring(&vm, 0);
     check_unaware(0, "stopped then");
     ok(told_all(), "the driver is told of an engine reset");
@@ -277,10 +266,10 @@ static void test_started_later(void)
     start(0, 0);
     submit_unaware(2);
     reset_and_take_slot();
-    ok(told_of_config(), "the driver is told of an engine reset");
+    ok(vm_told_of_config(&vm), "the driver is told of an engine reset");
     vm_start_ring(&vm, 2);
     check_unaware(2, "in another ring, started later");
-    ok(told_of_config(), "the driver is told again");
+    ok(vm_told_of_config(&vm), "the driver is told again");
     check_aware("told");
     vm_hang_up(&vm);
 }
@@ -288,34 +277,21 @@ static void test_started_later(void)
 /* Nobody reads the channel, so the driver is not told before somebody does. */
 static void test_no_room(void)
 {
-    static char bytes[12 * 3000];
-    int queued = 0;
-
     start(0, 0);
-    for (unsigned i = 0; i < 3000; i++) {
-        function_announce_config(rig.rig.function);
-        vm_sync(&vm);
-    }
+    vm_fill_channel(&vm);
     reset_and_take_slot();
-    vm_sync(&vm);
+    vm_sync_news(&vm);
     submit_unaware(0);
     check_unaware(0, "the channel is full");
-    ioctl(vm.channel, FIONREAD, &queued);
-    ok(queued < 12 * 3000 && recv(vm.channel, bytes, (size_t)queued, MSG_WAITALL) == queued,
-       "the channel is read: %d notices of 3001", queued / 12);
-    ok(told_of_config(), "what was owed comes");
+    vm_empty_channel(&vm);
+    ok(vm_told_of_config(&vm), "what was owed comes when there is room");
     check_aware("told");
     vm_hang_up(&vm);
 }
 
 int main(void)
 {
-    struct store *ram;
-
-    if (store_open_ram(2048 * 512, &ram, NULL))
-        return 1;
-    gate = gate_store_new(ram);
-    vhost_rig_open(&rig, gate_store(gate), (struct function_params){0});
+    gate = vhost_rig_open_gated(&rig, (struct function_params){0});
     door.observer.ops = &door_ops;
     sem_init(&door.arrived, 0, 0);
     sem_init(&door.opened, 0, 0);

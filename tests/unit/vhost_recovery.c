@@ -8,26 +8,14 @@
 #include "tap.h"
 #include "vhost_rig.h"
 #include "virtio/blk.h"
-#include <errno.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define PROTOCOL(name) (UINT64_C(1) << VHOST_USER_PROTOCOL_F_##name)
-#define TOLD           (PROTOCOL(MQ) | PROTOCOL(REPLY_ACK) | PROTOCOL(CONFIG) | PROTOCOL(BACKEND_REQ))
-#define LOGGED         (TOLD | PROTOCOL(INFLIGHT_SHMFD))
+#define TOLD   (VM_USUAL | VM_PROTOCOL(BACKEND_REQ))
+#define LOGGED (TOLD | VM_PROTOCOL(INFLIGHT_SHMFD))
 
 static struct vhost_rig rig;
 static struct gate_store *gate;
 static struct vm vm;
 static uint8_t data[4096], back[4096], key[64];
-
-static void connect_and_start(uint64_t protocol)
-{
-    vm_connect_anew(&vm, &rig);
-    vm_start(&vm, RIG_ALL, protocol);
-}
 
 static struct command program(void)
 {
@@ -41,13 +29,6 @@ static struct command tagged(void)
     return rig_tagged(rig_write(64), 0, 5);
 }
 
-static bool told_of_config(void)
-{
-    struct vhost_user_vring_state state;
-
-    return vm_notice(&vm, &state) == VHOST_USER_BACKEND_CONFIG_CHANGE;
-}
-
 /* ---- resets ---- */
 
 static void test_host_reset(void)
@@ -56,12 +37,12 @@ static void test_host_reset(void)
     struct vhost_user_config writeback = {.offset = 32, .size = 1};
     struct vhost_user_header header;
 
-    connect_and_start(TOLD);
+    vm_start_anew(&vm, &rig, RIG_ALL, TOLD);
     is_int(vm_run(&vm, &set_key, NULL, 0), VIRTIO_BLK_S_OK, "a key is programmed");
     is_int(vm_run(&vm, &with_key, data, 512), VIRTIO_BLK_S_OK, "and used");
     is_int(vm_ack(&vm, VHOST_USER_SET_CONFIG, &writeback, 13, NULL, 0), 0, "writethrough");
     function_reset_attachments(rig.rig.function);
-    ok(told_of_config(), "a reset by the host shows as a change of configuration");
+    ok(vm_told_of_config(&vm), "a reset by the host shows as a change of configuration");
     is_int(vm_run(&vm, &write, data, 512), VIRTIO_BLK_S_OK, "the driver goes on");
     is_int(vm_run(&vm, &with_key, data, 512), VIRTIO_BLK_S_IOERR, "but its key is gone");
     vm_send(&vm, VHOST_USER_GET_CONFIG, 0, &writeback, 13, NULL, 0);
@@ -72,29 +53,19 @@ static void test_host_reset(void)
     vm_hang_up(&vm);
 }
 
-static void *reset_often(void *stop)
-{
-    while (!*(atomic_bool *)stop)
-        function_reset_attachments(rig.rig.function);
-    return NULL;
-}
-
 static void test_resets_under_load(void)
 {
     struct command write = rig_write(3), read = rig_read(3);
-    atomic_bool stop = false;
     bool good = true;
-    pthread_t thread;
 
-    connect_and_start(TOLD & ~PROTOCOL(BACKEND_REQ));
-    pthread_create(&thread, NULL, reset_often, &stop);
+    vm_start_anew(&vm, &rig, RIG_ALL, TOLD & ~VM_PROTOCOL(BACKEND_REQ));
+    vhost_rig_begin_resets(&rig);
     for (unsigned i = 0; i < 200 && good; i++) {
         memset(data, (int)i, 512);
         good = vm_run(&vm, &write, data, 512) == VIRTIO_BLK_S_OK &&
                vm_run(&vm, &read, back, 512) == VIRTIO_BLK_S_OK && !memcmp(data, back, 512);
     }
-    stop = true;
-    pthread_join(thread, NULL);
+    vhost_rig_end_resets(&rig);
     ok(good, "no request is lost, or half done, while the host resets the device all the time");
     vm_hang_up(&vm);
 }
@@ -111,11 +82,11 @@ static void test_generation(void)
     struct command with_key = tagged(), set_key = program();
     struct ice_attachment *other = rig_attach(&rig.rig, RIG_ALL);
 
-    connect_and_start(TOLD);
+    vm_start_anew(&vm, &rig, RIG_ALL, TOLD);
     vm_run(&vm, &set_key, NULL, 0);
     is_int(vm_run(&vm, &with_key, data, 512), VIRTIO_BLK_S_OK, "a tagged write");
     reset_engine();
-    ok(told_of_config(), "the driver learns of an engine reset");
+    ok(vm_told_of_config(&vm), "the driver learns of an engine reset");
     attachment_acknowledge(other, engine_generation(rig.rig.engine), NULL);
     rig_program(other, 0, "aes-256-xts", 512, 99);
     is_int(vm_run(&vm, &with_key, data, 512), VIRTIO_BLK_S_IOERR,
@@ -130,54 +101,22 @@ static void test_generation(void)
 static void test_full_channel(void)
 {
     struct command write = rig_write(3);
-    static char bytes[12 * 3000];
-    int queued = 0;
 
-    connect_and_start(TOLD);
+    vm_start_anew(&vm, &rig, RIG_ALL, TOLD);
     vm_sync(&vm);
-    for (unsigned i = 0; i < 3000; i++) {
-        function_announce_config(rig.rig.function);
-        vm_sync(&vm);
-    }
+    vm_fill_channel(&vm);
+    function_announce_config(rig.rig.function);
+    vm_sync_news(&vm);
     is_int(vm_run(&vm, &write, data, 512), VIRTIO_BLK_S_OK,
            "requests run though the channel is full");
-    ioctl(vm.channel, FIONREAD, &queued);
-    ok(queued > 0 && queued < 12 * 3000, "%d notices of 3000 had room", queued / 12);
-    is_int(recv(vm.channel, bytes, (size_t)queued, MSG_WAITALL), queued, "they are read");
-    ok(told_of_config(), "what was owed comes when there is room");
+    vm_empty_channel(&vm);
+    ok(vm_told_of_config(&vm), "what was owed comes when there is room");
     vm_hang_up(&vm);
 }
 
 /* ---- the log of requests in flight ---- */
 
-struct entry {
-    uint8_t inflight;
-    uint8_t pad[5];
-    uint16_t next;
-    uint64_t counter;
-};
-
-struct part {
-    uint64_t features;
-    uint16_t version, desc_num, last_batch_head, used_idx;
-    struct entry entries[VM_ENTRIES];
-};
-
-static struct vhost_user_inflight log_at;
-static int log_fd = -1;
-static struct part *part;
-
-static void make_log(void)
-{
-    struct vhost_user_inflight ask = {.num_queues = 1, .queue_size = VM_ENTRIES};
-    struct vhost_user_header header;
-
-    vm_send(&vm, VHOST_USER_GET_INFLIGHT_FD, 0, &ask, sizeof(ask), NULL, 0);
-    is_int(vm_receive(&vm, &header, &log_at, sizeof(log_at), &log_fd), sizeof(log_at),
-           "GET_INFLIGHT_FD answers");
-    ok(log_fd >= 0 && log_at.mmap_size >= sizeof(*part), "with a log");
-    part = mmap(NULL, log_at.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, log_fd, 0);
-}
+static struct vm_log inflight;
 
 static void connect_with_log(bool new)
 {
@@ -185,9 +124,8 @@ static void connect_with_log(bool new)
     vm_negotiate(&vm, RIG_ALL, LOGGED);
     vm_set_channel(&vm);
     if (new)
-        make_log();
-    is_int(vm_ack(&vm, VHOST_USER_SET_INFLIGHT_FD, &log_at, sizeof(log_at), &log_fd, 1), 0,
-           "SET_INFLIGHT_FD");
+        vm_log_make(&vm, &inflight);
+    is_int(vm_log_share(&vm, &inflight), 0, "SET_INFLIGHT_FD");
     vm_share_memory(&vm);
     vm_start_ring(&vm, 0);
 }
@@ -196,7 +134,9 @@ static void connect_with_log(bool new)
  * and with it an engine of its own. */
 static void die_with(const uint64_t *counters, unsigned n)
 {
-    memset((uint8_t *)part + log_at.mmap_size - 64, 0, 64); /* the record of another process */
+    struct vm_log_part *part = inflight.part;
+
+    memset((uint8_t *)part + inflight.at.mmap_size - 64, 0, 64); /* the record of another process */
     for (unsigned i = 0; i < n; i++) {
         part->entries[3 * i].inflight = 1;
         part->entries[3 * i].counter = counters[i];
@@ -211,6 +151,7 @@ static void test_log_while_running(void)
     vhost_rig_restart(&rig);
     vm_clear_ring(&vm, 0);
     connect_with_log(true);
+    const struct vm_log_part *part = inflight.part;
     gate_close(gate, GATE_WRITE);
     vm_submit(&vm, 0, 1, &write, data, 512);
     vm_kick(&vm, 0);
@@ -258,7 +199,7 @@ static void test_replay(void)
     is_int(vm_status(&vm, 3), VIRTIO_BLK_S_IOERR, "a tagged write does not meet another's key");
     is_int(vm_run(&vm, &read, back, 512), VIRTIO_BLK_S_OK, "the ring goes on behind them");
     is_int(back[0], 1, "the write that was taken last is the last");
-    ok(told_of_config(), "the driver is told");
+    ok(vm_told_of_config(&vm), "the driver is told");
     is_int(vm_run(&vm, &with_key, data, 512), VIRTIO_BLK_S_IOERR, "its keys are of no use");
     is_int(vm_run(&vm, &set_key, NULL, 0), VIRTIO_BLK_S_OK, "it programs them");
     is_int(vm_run(&vm, &with_key, data, 512), VIRTIO_BLK_S_OK, "and goes on");
@@ -274,6 +215,7 @@ static void test_replay(void)
 /* Killed between the used ring and the log: the answer is there, so nothing is done again. */
 static void test_handed_back(void)
 {
+    struct vm_log_part *part = inflight.part;
     struct command write = rig_write(3);
     struct vring_used_elem elem;
 
@@ -285,8 +227,8 @@ static void test_handed_back(void)
     vm_submit(&vm, 0, 1, &write, data, 512);
     part->version = 1;
     part->desc_num = VM_ENTRIES;
-    part->entries[0] = (struct entry){.inflight = 1, .counter = 1};
-    part->entries[3] = (struct entry){.inflight = 1, .counter = 2};
+    part->entries[0] = (struct vm_log_entry){.inflight = 1, .counter = 1};
+    part->entries[3] = (struct vm_log_entry){.inflight = 1, .counter = 2};
     part->last_batch_head = 0;
     store_le16(&vm.rings[0].used->idx, 1);
     unsigned writes = gate_count(gate, GATE_WRITE);
@@ -301,6 +243,7 @@ static void test_handed_back(void)
 /* Of three that were taken the second was answered, and the process killed. */
 static void test_answered_out_of_order(void)
 {
+    struct vm_log_part *part = inflight.part;
     struct command writes[] = {rig_write(3), rig_write(5), rig_write(7)}, read = rig_read(7);
     struct vring_used_elem elem;
 
@@ -310,7 +253,7 @@ static void test_answered_out_of_order(void)
     for (unsigned i = 0; i < 3; i++) {
         memset(data, (int)i + 7, 512);
         vm_submit(&vm, 0, i, &writes[i], data, 512);
-        part->entries[3 * i] = (struct entry){.inflight = i != 1, .counter = i + 1};
+        part->entries[3 * i] = (struct vm_log_entry){.inflight = i != 1, .counter = i + 1};
     }
     part->version = 1;
     part->desc_num = VM_ENTRIES;
@@ -333,12 +276,7 @@ static void test_answered_out_of_order(void)
 
 int main(void)
 {
-    struct store *ram;
-
-    if (store_open_ram(2048 * 512, &ram, NULL))
-        return 1;
-    gate = gate_store_new(ram);
-    vhost_rig_open(&rig, gate_store(gate), (struct function_params){0});
+    gate = vhost_rig_open_gated(&rig, (struct function_params){0});
     vm_init(&vm, &dialect_ice2);
     test_host_reset();
     test_resets_under_load();
@@ -348,8 +286,7 @@ int main(void)
     test_replay();
     test_handed_back();
     test_answered_out_of_order();
-    munmap(part, log_at.mmap_size);
-    close(log_fd);
+    vm_log_free(&inflight);
     vm_free(&vm);
     vhost_rig_close(&rig);
     return tap_done();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vhost_spoil.h"
 #include "base/bytes.h"
+#include "patience.h"
 #include "storm.h"
 #include "vhost_user/inflight.h"
 
@@ -12,8 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define WAIT_MS 20000
-#define PAGE    UINT64_C(4096)
+#define PAGE UINT64_C(4096)
 
 #define BARE      UINT64_C(0)
 #define ALL       UINT64_MAX /* of the protocol features */
@@ -48,7 +48,7 @@ bool is_cut_off(struct vm *vm)
     ssize_t n;
 
     do
-        n = poll(&at, 1, WAIT_MS) == 1 ? recv(vm->fd, bytes, sizeof(bytes), 0) : 1;
+        n = poll(&at, 1, PATIENCE_MS) == 1 ? recv(vm->fd, bytes, sizeof(bytes), 0) : 1;
     while (n > 0 && at.revents);
     return n == 0 || (n < 0 && errno == ECONNRESET);
 }
@@ -173,7 +173,7 @@ static void unread(struct vm *vm)
     for (;;) {
         if (send(vm->fd, &ask, sizeof(ask), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
             continue;
-        if (errno != EAGAIN || poll(&at, 1, WAIT_MS) != 1 || at.revents & (POLLHUP | POLLERR))
+        if (errno != EAGAIN || poll(&at, 1, PATIENCE_MS) != 1 || at.revents & (POLLHUP | POLLERR))
             return;
     }
 }
@@ -471,15 +471,6 @@ bool can_spoil(enum vhost_user_refusal how)
     return ways[how].send;
 }
 
-static void forget_event(int fd)
-{
-    struct pollfd at = {.fd = fd, .events = POLLIN};
-    uint64_t count;
-
-    if (poll(&at, 1, 0) == 1)
-        (void)!read(fd, &count, sizeof(count));
-}
-
 bool spoil(const struct spoils *spoils, struct vhost_rig *rig, struct vm *vm,
            enum vhost_user_refusal how, uint64_t seed)
 {
@@ -489,7 +480,8 @@ bool spoil(const struct spoils *spoils, struct vhost_rig *rig, struct vm *vm,
     vm_connect(vm, rig);
     vm_negotiate(vm, 0, ways[how].protocol);
     uint64_t before = vhost_rig_refused(rig, how); /* who was there before is gone */
-    forget_event(vm->rings[0].err);
+    if (vm_is_raised(vm->rings[0].err))
+        vm_event(vm->rings[0].err);
     ways[how].send(vm);
     bool seen = ways[how].stops_ring ? vm_event(vm->rings[0].err) : is_cut_off(vm);
     seen = seen && vhost_rig_refused(rig, how) == before + 1;

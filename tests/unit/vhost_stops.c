@@ -4,24 +4,17 @@
  * taken away and comes back, resets by the host at any moment.
  */
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "gate_store.h"
+#include "patience.h"
 #include "tap.h"
 #include "vhost_rig.h"
 #include "virtio/blk.h"
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define PROTOCOL(name) (UINT64_C(1) << VHOST_USER_PROTOCOL_F_##name)
-#define USUAL          (PROTOCOL(MQ) | PROTOCOL(REPLY_ACK) | PROTOCOL(CONFIG))
-#define AS_QEMU        (USUAL | PROTOCOL(STATUS))
-
-#define STATUS_FEATURES                                                                            \
-    (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK)
-#define STATUS_ALL (STATUS_FEATURES | VIRTIO_STATUS_DRIVER_OK)
+#define AS_QEMU (VM_USUAL | VM_PROTOCOL(STATUS))
 
 static struct vhost_rig rig;
 static struct gate_store *gate;
@@ -36,7 +29,6 @@ static uint8_t data[512];
 #define LOAD_DATA   0x2400u
 #define LOAD_STATUS 0x2800u
 #define LOAD_PARTS  64u /* of the data: walking them is a good part of a request's time */
-#define LOAD_NS     UINT64_C(20000000000)
 
 struct load {
     pthread_t thread;
@@ -104,10 +96,10 @@ static const char *load_judge(struct load *load, const struct vring_used_elem *e
 static bool load_used(struct vring_used_elem *elem)
 {
     struct vm_ring *ring = &vm.rings[0];
-    uint64_t limit = now_ns() + LOAD_NS;
+    int64_t limit = now_ms() + PATIENCE_MS;
 
     while (le16toh(__atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE)) == ring->used_idx) {
-        if (now_ns() > limit)
+        if (now_ms() > limit)
             return false;
         sched_yield();
     }
@@ -150,10 +142,10 @@ static void load_start(struct load *load)
 static void load_wait(struct load *load, unsigned n)
 {
     unsigned before = atomic_load(&load->answers);
-    uint64_t limit = now_ns() + LOAD_NS;
+    int64_t limit = now_ms() + PATIENCE_MS;
 
     while (atomic_load(&load->answers) - before < n && !atomic_load(&load->ended) &&
-           now_ns() < limit)
+           now_ms() < limit)
         sched_yield();
 }
 
@@ -178,10 +170,10 @@ static void start_as_qemu(uint64_t more)
 {
     vm_connect_anew(&vm, &rig);
     vm_negotiate(&vm, RIG_ALL, AS_QEMU | more);
-    set_status(STATUS_FEATURES);
+    set_status(VM_STATUS_FEATURES);
     vm_share_memory(&vm);
     vm_start_ring(&vm, 0);
-    set_status(STATUS_ALL);
+    set_status(VM_STATUS_ALL);
 }
 
 static uint16_t pause_as_qemu(void)
@@ -202,20 +194,13 @@ static void go_on_as_qemu(uint64_t features, uint16_t base)
     };
 
     vm_u64(&vm, VHOST_USER_SET_FEATURES, features);
-    set_status(STATUS_FEATURES);
+    set_status(VM_STATUS_FEATURES);
     vm_state(&vm, VHOST_USER_SET_VRING_BASE, 0, base);
     vm_send(&vm, VHOST_USER_SET_VRING_ADDR, 0, &addr, sizeof(addr), NULL, 0);
     vm_event_fd(&vm, VHOST_USER_SET_VRING_KICK, 0, ring->kick);
     vm_event_fd(&vm, VHOST_USER_SET_VRING_CALL, 0, ring->call);
     vm_state(&vm, VHOST_USER_SET_VRING_ENABLE, 0, 1);
-    set_status(STATUS_ALL);
-}
-
-static bool is_raised(int fd)
-{
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-
-    return poll(&poll_fd, 1, 0) > 0;
+    set_status(VM_STATUS_ALL);
 }
 
 /* ---- pause ---- */
@@ -245,11 +230,7 @@ static uint64_t calls(void)
 /* Waits until it is not what it was. */
 static bool changes(uint64_t (*count)(void), uint64_t before)
 {
-    uint64_t limit = now_ns() + LOAD_NS;
-
-    while (count() == before && now_ns() < limit)
-        sched_yield();
-    return count() != before;
+    return soon(count() != before);
 }
 
 static void test_pauses(void)
@@ -264,7 +245,7 @@ static void test_pauses(void)
         go_on_as_qemu(vm.features, pause_as_qemu());
     }
     load_end(&load, "paused under load");
-    ok(!is_raised(vm.rings[0].err), "no ring is broken");
+    ok(!vm_is_raised(vm.rings[0].err), "no ring is broken");
     note("%u requests met the reset in %u pauses", (unsigned)(early() - before), PAUSES);
     vm_hang_up(&vm);
 }
@@ -329,7 +310,7 @@ static void test_memory_comes_and_goes(void)
     int64_t refused = 0;
 
     vm_connect_anew(&vm, &rig);
-    vm_negotiate(&vm, RIG_ALL, USUAL | PROTOCOL(CONFIGURE_MEM_SLOTS));
+    vm_negotiate(&vm, RIG_ALL, VM_USUAL | VM_PROTOCOL(CONFIGURE_MEM_SLOTS));
     vm_ack(&vm, VHOST_USER_ADD_MEM_REG, &all, sizeof(all), &vm.memfd, 1);
     vm_start_ring(&vm, 0);
     load_start(&load);
@@ -349,7 +330,7 @@ static void test_memory_comes_and_goes(void)
     }
     is_int(refused, 0, "all memory is taken away and given");
     load_end(&load, "an empty table and a full one");
-    ok(!is_raised(vm.rings[0].err), "no ring is broken");
+    ok(!vm_is_raised(vm.rings[0].err), "no ring is broken");
     vm_hang_up(&vm);
 }
 
@@ -398,28 +379,18 @@ static void test_mode_in_pause(void)
 
 /* ---- resets by the host ---- */
 
-static void *reset_often(void *stop)
-{
-    while (!*(atomic_bool *)stop)
-        function_reset_attachments(rig.rig.function);
-    return NULL;
-}
-
 static void test_mode_under_resets(void)
 {
-    atomic_bool stop = false;
     struct load load;
     uint64_t before;
-    pthread_t thread;
 
     start_as_qemu(0);
     write_through();
     before = counters().syncs;
     load_start(&load);
-    pthread_create(&thread, NULL, reset_often, &stop);
+    vhost_rig_begin_resets(&rig);
     load_wait(&load, 10000);
-    stop = true;
-    pthread_join(thread, NULL);
+    vhost_rig_end_resets(&rig);
     load_end(&load, "the host resets the device all the time");
     is_int((intmax_t)(counters().syncs - before), load.writes, "each write is stable");
     vm_hang_up(&vm);
@@ -443,7 +414,7 @@ static void test_reset_before_driver(void)
         pthread_t thread;
         uint16_t base = pause_as_qemu();
         vm_u64(&vm, VHOST_USER_SET_FEATURES, vm.features);
-        set_status(STATUS_FEATURES);
+        set_status(VM_STATUS_FEATURES);
         if (i % 2)
             vm_sync(&vm);
         pthread_create(&thread, NULL, reset_once, NULL);
@@ -453,7 +424,7 @@ static void test_reset_before_driver(void)
         if (i % 4 != 3)
             pthread_join(thread, NULL);
         good += vm_run(&vm, &write, data, 512) == VIRTIO_BLK_S_OK &&
-                vm_get(&vm, VHOST_USER_GET_STATUS) == STATUS_ALL;
+                vm_get(&vm, VHOST_USER_GET_STATUS) == VM_STATUS_ALL;
     }
     is_int(good, 100, "the host resets the device between FEATURES_OK and DRIVER_OK: it works");
     vm_hang_up(&vm);
@@ -461,12 +432,7 @@ static void test_reset_before_driver(void)
 
 int main(void)
 {
-    struct store *ram;
-
-    if (store_open_ram(2048 * 512, &ram, NULL))
-        return 1;
-    gate = gate_store_new(ram);
-    vhost_rig_open(&rig, gate_store(gate), (struct function_params){.strict = true});
+    gate = vhost_rig_open_gated(&rig, (struct function_params){.strict = true});
     vm_init(&vm, &dialect_ice2);
     test_pauses();
     test_met();

@@ -6,13 +6,13 @@
  * number, it runs that case alone.
  */
 #include "base/bytes.h"
+#include "patience.h"
 #include "sanitizers.h"
 #include "storm.h"
 #include "tap.h"
 #include "vhost_spoil.h"
 
 #include <dirent.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -230,11 +230,8 @@ static unsigned entries(const char *path)
 /* A thread that was joined may be seen for a moment yet. */
 static unsigned entries_left(const char *path, unsigned most)
 {
-    unsigned n;
-
-    for (unsigned tries = 0; (n = entries(path)) > most && tries < 2000; tries++)
-        poll(NULL, 0, 10);
-    return n;
+    soon(entries(path) <= most);
+    return entries(path);
 }
 
 /* An honest front end on vm0: who was there before is gone then. */
@@ -253,7 +250,7 @@ static void storm(uint64_t cases)
     fds = entries("/proc/self/fd");
     threads = entries("/proc/self/task");
     vm_hang_up(&vm);
-    for (uint64_t seed = 0; seed < cases && wrong < 3; seed++) /* each may take its 20 s */
+    for (uint64_t seed = 0; seed < cases && wrong < 3; seed++) /* each may wait in vain */
         if (!one_case(seed)) {
             note("case %" PRIu64 " is wrong", seed);
             wrong++;

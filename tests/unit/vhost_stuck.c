@@ -9,8 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define PROTOCOL (UINT64_C(1) << VHOST_USER_PROTOCOL_F_REPLY_ACK)
-#define BRIM     (UINT64_MAX - 1) /* of an eventfd: raising it waits, unless it is O_NONBLOCK */
+#define BRIM (UINT64_MAX - 1) /* of an eventfd: raising it waits, unless it is O_NONBLOCK */
 
 static uint8_t data[512];
 
@@ -22,8 +21,7 @@ static void get_stuck(struct vm *vm, const struct vhost_rig *rig)
     struct vring_used_elem elem;
     int call = vm->rings[0].call;
 
-    vm_connect_anew(vm, rig);
-    vm_start(vm, RIG_BARE, PROTOCOL);
+    vm_start_anew(vm, rig, RIG_BARE, VM_PROTOCOL(REPLY_ACK));
     ok(vm_event(call), "a ring that starts owes a call");
     fcntl(call, F_SETFL, fcntl(call, F_GETFL) & ~O_NONBLOCK);
     is_int(write(call, &brim, sizeof(brim)), sizeof(brim), "the call is raised up to the brim");
@@ -44,8 +42,7 @@ int main(void)
 
     get_stuck(&stuck, &rig);
     vm_hang_up(&stuck);
-    vm_connect_anew(&honest, &rig);
-    vm_start(&honest, RIG_BARE, PROTOCOL);
+    vm_start_anew(&honest, &rig, RIG_BARE, VM_PROTOCOL(REPLY_ACK));
     is_int(vm_run(&honest, &read_one, data, sizeof(data)), VIRTIO_BLK_S_OK, "the next is served");
     vm_hang_up(&honest);
     vm_free(&stuck);

@@ -5,17 +5,13 @@
  */
 #include "base/bytes.h"
 #include "gate_store.h"
+#include "patience.h"
 #include "tap.h"
 #include "vhost_rig.h"
-#include <errno.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROTOCOL(name) (UINT64_C(1) << VHOST_USER_PROTOCOL_F_##name)
-#define USUAL          (PROTOCOL(MQ) | PROTOCOL(REPLY_ACK) | PROTOCOL(CONFIG))
-#define BYTES          8192u
+#define BYTES 8192u
 
 static struct vhost_rig rig;
 static struct gate_store *gate;
@@ -35,17 +31,11 @@ static void read_media(uint64_t sector, size_t len)
     rig.rig.store->ops->read(rig.rig.store, sector * 512, &iov, 1, NULL);
 }
 
-static void connect_and_start(uint64_t features, uint64_t protocol)
-{
-    vm_connect_anew(&vm, &rig);
-    vm_start(&vm, features, protocol);
-}
-
 static void test_io(const char *who, uint64_t features, uint64_t protocol, uint8_t seed)
 {
     struct command write = rig_write(3), read = rig_read(3);
 
-    connect_and_start(features, protocol);
+    vm_start_anew(&vm, &rig, features, protocol);
     fill(seed);
     is_int(vm_run(&vm, &write, data, BYTES), VIRTIO_BLK_S_OK, "%s: a write", who);
     read_media(3, BYTES);
@@ -70,7 +60,7 @@ static void test_used_bytes(void)
     struct vring_used_elem elem;
 
     flush.kind = COMMAND_FLUSH;
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     vm_submit(&vm, 0, 1, &read, NULL, 4096);
     vm_kick(&vm, 0);
     vm_used(&vm, 0, &elem);
@@ -108,7 +98,7 @@ static void test_tagged(void)
 
     for (unsigned i = 0; i < sizeof(key); i++)
         key[i] = (uint8_t)(i + 1);
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     is_int(vm_run(&vm, &program, NULL, 0), VIRTIO_BLK_S_OK, "a key is programmed through a ring");
     fill(9);
     is_int(vm_run(&vm, &write, data, 4096), VIRTIO_BLK_S_OK, "a tagged write");
@@ -129,7 +119,7 @@ static void test_stop(void)
     struct command write = rig_write(1);
     struct vring_used_elem elem;
 
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     for (unsigned i = 0; i < 3; i++)
         vm_run(&vm, &write, data, 512);
     vm_submit(&vm, 0, 0, &write, data, 512);
@@ -152,31 +142,29 @@ static void test_stop(void)
     vm_hang_up(&vm);
 }
 
-/* GET_VRING_BASE while a request stands at the media. */
-static void *open_later(void *unused)
-{
-    (void)unused;
-    poll(NULL, 0, 30);
-    gate_open(gate, GATE_WRITE);
-    return NULL;
-}
-
-static void test_drain(void)
+static void stand_at_gate(void)
 {
     struct command write = rig_write(1);
-    struct vring_used_elem elem;
-    pthread_t thread;
 
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     gate_close(gate, GATE_WRITE);
     vm_submit(&vm, 0, 0, &write, data, 512);
     vm_kick(&vm, 0);
     ok(gate_wait(gate, GATE_WRITE, 1), "a write stands at the media");
-    pthread_create(&thread, NULL, open_later, NULL);
-    is_int(vm_stop_ring(&vm, 0), 1, "GET_VRING_BASE waits for it");
+}
+
+/* GET_VRING_BASE while a request stands at the media. */
+static void test_drain(void)
+{
+    struct vring_used_elem elem;
+
+    stand_at_gate();
+    vm_state(&vm, VHOST_USER_GET_VRING_BASE, 0, 0);
+    ok(!vm_is_raised_soon(vm.fd), "GET_VRING_BASE waits for it");
+    gate_open(gate, GATE_WRITE);
+    is_int(vm_ring_base(&vm, 0), 1, "then it answers");
     is_int(le16toh(vm.rings[0].used->idx), 1, "it was handed back before the answer");
     vm_used(&vm, 0, &elem);
-    pthread_join(thread, NULL);
     vm_hang_up(&vm);
 }
 
@@ -196,7 +184,7 @@ static void test_memory_swap(void)
     bool good = true;
     pthread_t thread;
 
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     pthread_create(&thread, NULL, share_again, &stop);
     for (unsigned i = 0; i < 200 && good; i++) {
         fill((uint8_t)i);
@@ -217,7 +205,7 @@ static void test_slots_of_memory(void)
     struct command write = rig_write(5);
 
     vm_connect_anew(&vm, &rig);
-    vm_negotiate(&vm, RIG_ALL, USUAL | PROTOCOL(CONFIGURE_MEM_SLOTS));
+    vm_negotiate(&vm, RIG_ALL, VM_USUAL | VM_PROTOCOL(CONFIGURE_MEM_SLOTS));
     is_int((intmax_t)vm_get(&vm, VHOST_USER_GET_MAX_MEM_SLOTS), 64, "64 slots of memory");
     is_int(vm_ack(&vm, VHOST_USER_ADD_MEM_REG, &low, sizeof(low), &vm.memfd, 1), 0, "one is added");
     is_int(vm_ack(&vm, VHOST_USER_ADD_MEM_REG, &high, sizeof(high), &vm.memfd, 1), 0, "another");
@@ -243,7 +231,7 @@ static void test_two_rings(void)
     struct command write = rig_write(5), other = rig_write(9);
     struct vring_used_elem elem;
 
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     vm_start_ring(&vm, 2);
     gate_close(gate, GATE_WRITE);
     vm_submit(&vm, 0, 0, &write, data, 512);
@@ -263,7 +251,7 @@ static void test_without_descriptors(void)
     struct command write = rig_write(5);
     struct vring_used_elem elem;
 
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     vm_event_fd(&vm, VHOST_USER_SET_VRING_KICK, 0, -1);
     vm_event_fd(&vm, VHOST_USER_SET_VRING_CALL, 0, -1);
     vm_submit(&vm, 0, 0, &write, data, 512);
@@ -271,12 +259,21 @@ static void test_without_descriptors(void)
     vm_hang_up(&vm);
 }
 
-/* One that is still awake from the request before takes the next at once. */
+/* By avail_event: the ring's thread looks once more, and sleeps. */
+static bool asks_for_kick(void)
+{
+    const struct vm_ring *ring = &vm.rings[0];
+    const uint16_t *event = (const uint16_t *)(const void *)&ring->used->ring[VM_ENTRIES];
+
+    return soon(le16toh(__atomic_load_n(event, __ATOMIC_ACQUIRE)) == ring->avail_idx);
+}
+
+/* One that has not looked for that last time yet takes the next at once. */
 static bool waits_for_kick(const struct command *command)
 {
     struct vring_used_elem elem;
 
-    for (unsigned i = 0; i < 10; i++) {
+    for (unsigned i = 0; i < 10 && asks_for_kick(); i++) {
         vm_submit(&vm, 0, 0, command, data, 512);
         if (vm_is_quiet(&vm, 0))
             return true;
@@ -293,7 +290,8 @@ static void test_in_band(void)
     struct vring_used_elem elem;
 
     vm_connect_anew(&vm, &rig);
-    vm_negotiate(&vm, RIG_ALL, USUAL | PROTOCOL(BACKEND_REQ) | PROTOCOL(INBAND_NOTIFICATIONS));
+    vm_negotiate(&vm, RIG_ALL,
+                 VM_USUAL | VM_PROTOCOL(BACKEND_REQ) | VM_PROTOCOL(INBAND_NOTIFICATIONS));
     vm_set_channel(&vm);
     vm_share_memory(&vm);
     vm_place_ring(&vm, 0);
@@ -321,7 +319,7 @@ static void test_second_front_end(void)
     struct vm second;
 
     vm_init(&second, &dialect_ice2);
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     vm_sync(&vm);
     vm_connect(&second, &rig);
     ok(vm_is_cut_off(&second), "a second front end is turned away");
@@ -349,11 +347,7 @@ static void test_restarted(void)
     struct command write = rig_write(5);
     bool all = true;
 
-    connect_and_start(RIG_ALL, USUAL);
-    gate_close(gate, GATE_WRITE);
-    vm_submit(&vm, 0, 0, &write, data, 512);
-    vm_kick(&vm, 0);
-    ok(gate_wait(gate, GATE_WRITE, 1), "a write stands at the media");
+    stand_at_gate();
     vm_state(&vm, VHOST_USER_GET_VRING_BASE, 0, 0);
     for (unsigned i = 0; i < 150; i++)
         vm_send(&vm, VHOST_USER_SET_OWNER, 0, NULL, 0, NULL, 0);
@@ -368,7 +362,7 @@ static void test_restarted(void)
         if (!all)
             break;
         vm_clear_ring(&vm, 0);
-        vm_start(&vm, RIG_ALL, USUAL);
+        vm_start(&vm, RIG_ALL, VM_USUAL);
         all = !vm_run(&vm, &write, data, 512);
     }
     ok(all, "so is one that hangs up and comes at once, 50 times");
@@ -382,13 +376,13 @@ static void test_lost_memory(void)
 
     vm_init(&other, &dialect_ice2);
     vm_connect(&other, &rig);
-    vm_start(&other, RIG_ALL, USUAL);
+    vm_start(&other, RIG_ALL, VM_USUAL);
     is_int(vm_run(&other, &write, data, 512), VIRTIO_BLK_S_OK, "a front end runs a request");
     is_int(ftruncate(other.memfd, 4096), 0, "and cuts its memory short");
     vm_kick(&other, 0);
     ok(vm_is_cut_off(&other), "it is cut off");
     vm_free(&other);
-    connect_and_start(RIG_ALL, USUAL);
+    vm_start_anew(&vm, &rig, RIG_ALL, VM_USUAL);
     is_int(vm_run(&vm, &write, data, 512), VIRTIO_BLK_S_OK, "the next one is served");
     vm_hang_up(&vm);
 }
@@ -405,7 +399,7 @@ static void test_connected_socket(void)
            "a connection is handed in");
     vm_clear_ring(&vm, 0);
     vm.fd = pair[0];
-    vm_start(&vm, RIG_ALL, USUAL);
+    vm_start(&vm, RIG_ALL, VM_USUAL);
     is_int(vm_run(&vm, &write, data, 512), VIRTIO_BLK_S_OK, "and served");
     vhost_user_close(back_end);
     ok(vm_is_cut_off(&vm), "closing the back end hangs up");
@@ -414,17 +408,12 @@ static void test_connected_socket(void)
 
 int main(void)
 {
-    struct store *ram;
-
-    if (store_open_ram(2048 * 512, &ram, NULL))
-        return 1;
-    gate = gate_store_new(ram);
-    vhost_rig_open(&rig, gate_store(gate), (struct function_params){0});
+    gate = vhost_rig_open_gated(&rig, (struct function_params){0});
     vm_init(&vm, &dialect_ice2);
-    test_io("as QEMU", RIG_ALL, USUAL, 1);
+    test_io("as QEMU", RIG_ALL, VM_USUAL, 1);
     test_io("without protocol features", RIG_ALL, 0, 2);
-    test_io("without event indices", ~VIRTIO_FEATURE(VIRTIO_F_EVENT_IDX), USUAL, 3);
-    test_io("without features", RIG_BARE, USUAL, 4);
+    test_io("without event indices", ~VIRTIO_FEATURE(VIRTIO_F_EVENT_IDX), VM_USUAL, 3);
+    test_io("without features", RIG_BARE, VM_USUAL, 4);
     test_used_bytes();
     test_tagged();
     test_stop();

@@ -40,7 +40,7 @@ struct frontend_options frontend_usual(const char *path)
         .queue_size = 128,
         .regions = 2,
         .memory = 32u << 20,
-        .timeout_ms = 20000,
+        .timeout_ms = 60000,
     };
 }
 

@@ -49,7 +49,7 @@ struct frontend_options {
 
 /*
  * Features that this driver knows, all of them; and an options struct with the usual: everything
- * negotiated, one queue of 128, two regions, 32 MiB, 20 s.
+ * negotiated, one queue of 128, two regions, 32 MiB, 60 s.
  */
 uint64_t frontend_all_features(void);
 struct frontend_options frontend_usual(const char *path);

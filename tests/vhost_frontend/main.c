@@ -21,7 +21,7 @@ static int usage(void)
         "  --size N             entries of a ring (128)\n"
         "  --regions N          of memory (2)\n"
         "  --memory SIZE        for buffers (32M)\n"
-        "  --timeout MS         for an answer (20000)\n"
+        "  --timeout MS         for an answer (60000)\n"
         "  --with LIST          in-band\n"
         "  --without LIST       indirect, event-idx, ice, wce, mq, reply-ack, channel, inflight,\n"
         "                       mem-slots, status: not to be negotiated\n"
