@@ -16,13 +16,13 @@
 #define FRAME_NESTING    8u                       /* of maps and arrays in an argument or result */
 #define FRAME_KEY_MAX    63u                      /* bytes of a map key */
 
-#define CONNECTIONS_MAX 1024u
-#define IN_FLIGHT_MAX   64u          /* requests per connection */
-#define BUFFERS_MAX     (256u << 20) /* bytes of request buffers, all connections */
+#define CONNECTIONS_MAX 1024u       /* of one socket */
+#define IN_FLIGHT_MAX   64u         /* requests per connection */
+#define BUFFERS_MAX     (32u << 20) /* bytes of request buffers, all connections of one socket */
 /*
  * Above BUFFERS_MAX connections wait for memory in the order they came, unread. While somebody
  * waits, a client that holds memory (a frame that it does not finish, replies that it does not
- * take) and moves no byte for 5 s is cut off.
+ * take) is cut off when for 5 s it ends none of them and moves less than 512 KiB.
  */
 
 /*

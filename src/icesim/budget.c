@@ -66,8 +66,7 @@ static void grant(struct budget *budget)
     if (!any)
         return;
     queue_changed(budget);
-    uint64_t one = 1;
-    if (write(budget->wake, &one, sizeof(one)) < 0)
+    if (eventfd_write(budget->wake, 1))
         assert(errno == EAGAIN); /* readable already */
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The memory that all connections' request buffers may take together. Who finds too little left
- * waits in one queue, first come, first served, whatever its size: a large request is not passed
- * by small ones for ever. What is given back goes to the queue's head as a grant, already charged
- * to it, and an eventfd tells that there are grants to hand out. All functions may be called from
- * any thread; none blocks.
+ * The memory that the request buffers of a lane's connections may take together. Who finds too
+ * little left waits in one queue, first come, first served, whatever its size: a large request is
+ * not passed by small ones for ever. What is given back goes to the queue's head as a grant,
+ * already charged to it, and an eventfd tells that there are grants to hand out. All functions may
+ * be called from any thread; none blocks.
  */
 #ifndef ICESIM_ICESIM_BUDGET_H
 #define ICESIM_ICESIM_BUDGET_H

@@ -57,7 +57,7 @@ static void arm(struct connection *c, uint32_t events)
     if (c->hung_up && events == EPOLLONESHOT)
         return; /* a hangup that nothing can be done about yet would come again at once */
     c->armed = events;
-    server_arm(c->server, c, events);
+    lane_arm(c, events);
 }
 
 static struct output *pop_output(struct connection *c)
@@ -90,13 +90,12 @@ static void advance(struct connection *c)
 
 static void close_connection(struct connection *c)
 {
-    struct server *server = c->server;
+    struct lane *lane = c->lane;
     int fd = c->fd;
-    struct host_function *function = c->function;
     if (c->attachment)
         attachment_close(c->attachment);
-    budget_cancel(&server->budget, &c->waiter);
-    epoll_ctl(server->epoll, EPOLL_CTL_DEL, fd, NULL);
+    budget_cancel(&lane->budget, &c->waiter);
+    epoll_ctl(lane->epoll, EPOLL_CTL_DEL, fd, NULL);
     pthread_mutex_lock(&c->lock);
     drop_outputs(c);
     if (c->receiving)
@@ -111,9 +110,7 @@ static void close_connection(struct connection *c)
     c->generation++;
     pthread_mutex_unlock(&c->lock);
     close(fd);
-    if (function)
-        host_let_go(server->host, function);
-    table_put(server, c);
+    table_put(c);
 }
 
 void connection_settle(struct connection *c)
@@ -137,13 +134,28 @@ void connection_settle_later(struct connection *c)
     pthread_mutex_unlock(&c->lock);
 }
 
+/* ---- progress ---- */
+
+void connection_progress(struct connection *c)
+{
+    c->still = 0;
+    c->moved = 0;
+}
+
+void connection_moved(struct connection *c, size_t n)
+{
+    c->moved += n;
+    if (c->moved >= STALL_BYTES)
+        connection_progress(c);
+}
+
 /* ---- sending ---- */
 
 #define SEND_PARTS 16
 
 static void sent(struct connection *c, size_t n)
 {
-    c->still = 0;
+    connection_moved(c, n);
     while (n) {
         struct output *output = c->out_first;
         size_t part = min_u64(n, output->len);
@@ -152,6 +164,7 @@ static void sent(struct connection *c, size_t n)
         n -= part;
         if (output->len)
             return;
+        connection_progress(c);
         pop_output(c);
         output->release(c, output);
     }
@@ -194,6 +207,8 @@ void connection_queue(struct connection *c, struct output *output, const uint8_t
         output->release(c, output);
         return;
     }
+    if (!c->out_first)
+        connection_progress(c);
     if (c->out_last)
         c->out_last->next = output;
     else
@@ -285,12 +300,11 @@ void connection_finish(struct connection *c)
     connection_settle(c);
 }
 
-void connection_cut(struct connection *c, const struct host_function *function)
+void connection_cut(struct connection *c)
 {
     if (!lock_open(c))
         return;
-    if (!function || c->function == function)
-        c->dead = true;
+    c->dead = true;
     connection_settle(c);
 }
 
@@ -309,7 +323,8 @@ void connection_tick(struct connection *c, int64_t now, bool scarce)
     c->still++;
     if (c->failed && now >= c->deadline)
         c->dead = true;
-    bool holds = c->receiving || c->out_first; /* memory that waits for the client */
+    bool receiving = !c->reading && c->receiving; /* whoever reads has it for himself */
+    bool holds = receiving || c->out_first;       /* memory that waits for the client */
     if (scarce && holds && c->still > STALL_MS / TICK_MS)
         c->dead = true;
     if (scarce || (c->busy == 0 && c->still > IDLE_TICKS))
@@ -337,34 +352,32 @@ static void turn_away(struct connection *c, const struct ice_why *why)
     connection_queue(c, &c->small, c->small_bytes, len);
 }
 
-static void begin(struct connection *c, int fd, struct host_function *function)
+static void begin(struct connection *c, int fd)
 {
     /* From `fd` on all is one client's. */
     memset((char *)c + offsetof(struct connection, fd), 0,
            sizeof(*c) - offsetof(struct connection, fd));
     c->fd = fd;
-    c->host = c->server->host;
-    c->function = function;
+    c->host = c->lane->server->host;
     c->small.release = release_small;
     c->large.release = release_document;
     c->event.release = release_events;
     c->reading = true; /* nobody else reads until the attachment is there */
 }
 
-void connection_open(struct connection *c, int fd, struct host_function *function)
+void connection_open(struct connection *c, int fd)
 {
+    const struct host_function *function = c->lane->function;
     struct ice_attachment *attachment = NULL;
     struct ice_why why = {0};
-    if (function)
-        host_hold(c->server->host, function);
     pthread_mutex_lock(&c->lock);
-    begin(c, fd, function);
+    begin(c, fd);
     pthread_mutex_unlock(&c->lock);
 
     uint8_t *in = secret_alloc(FRAME_INLINE_MAX);
     int err = in ? 0 : secret_exhausted("a connection", &why);
     if (!err)
-        err = server_watch(c->server, c, &why);
+        err = lane_watch(c, &why);
     if (!err && function)
         err = attachment_open(function->function, &connection_events, c, &attachment, &why);
 

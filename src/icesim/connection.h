@@ -2,7 +2,7 @@
 /*
  * One client, as the files of the server share it.
  *
- * A connection lives in the server's table, whose entries are never freed while the server runs, so
+ * A connection lives in its lane's table, whose entries are never freed while the lane is there, so
  * a late event of a closed one finds an entry of another generation and is dropped. Its state
  * stands under its lock, but for the input, which belongs to whoever holds `reading`. The lock is
  * never held over a call into the device, and nobody holds two.
@@ -23,9 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct server;
+struct lane;
 struct host;
-struct host_function;
 struct connection;
 
 /* Bytes on their way to the client. */
@@ -58,14 +57,13 @@ struct request {
 
 struct connection {
     pthread_mutex_t lock;
-    struct server *server;
+    struct lane *lane;
     uint32_t index, generation; /* in the table; generation is raised by each close */
     struct connection *next_free;
 
     int fd; /* -1: the entry is free */
     struct host *host;
-    struct host_function *function;    /* held; NULL on a control socket */
-    struct ice_attachment *attachment; /* the same */
+    struct ice_attachment *attachment; /* NULL on a control socket */
     bool forbidden;                    /* the peer may not use this control socket */
     uid_t peer;
 
@@ -91,7 +89,8 @@ struct connection {
     unsigned busy;       /* requests that hold memory, from first byte to last */
     unsigned running;    /* of those: in the device */
     unsigned submitting; /* threads inside device_submit */
-    unsigned still;      /* ticks since a byte moved */
+    unsigned still;      /* ticks since a frame or reply was begun or ended, or STALL_BYTES moved */
+    size_t moved;        /* bytes of STALL_BYTES */
     int64_t deadline;    /* milliseconds, of `failed` */
     struct output *out_first, *out_last;
     struct request *cache;
@@ -117,12 +116,9 @@ struct connection {
 
 /* ---- connection.c ---- */
 
-/*
- * Makes a free entry the connection of the accepted socket `fd`, which it owns from now on.
- * `function`, which it holds as long as it is open, is NULL on a control socket. What fails is told
- * to the client.
- */
-void connection_open(struct connection *connection, int fd, struct host_function *function);
+/* Makes a free entry the connection of the accepted socket `fd`, which it owns from now on. What
+ * fails is told to the client. */
+void connection_open(struct connection *connection, int fd);
 
 /* An epoll event for the entry at `generation`. */
 void connection_event(struct connection *connection, uint32_t generation, uint32_t events);
@@ -135,11 +131,15 @@ void connection_settle_later(struct connection *connection);
 void connection_queue(struct connection *connection, struct output *output, const uint8_t *bytes,
                       size_t len);
 
+/* A frame or reply was begun or ended; `n` bytes of one have come or gone. The lock is held. */
+void connection_progress(struct connection *connection);
+void connection_moved(struct connection *connection, size_t n);
+
 /* No further frame is read; closed once all replies are out. */
 void connection_finish(struct connection *connection);
 
-/* Closed as soon as nothing runs, if it is `function`'s (NULL: whoever's). */
-void connection_cut(struct connection *connection, const struct host_function *function);
+/* Closed as soon as nothing runs. */
+void connection_cut(struct connection *connection);
 
 /* Memory has been granted to it. */
 void connection_fed(struct connection *connection);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Control messages at work. One that may wait for requests in flight runs on a thread of its own,
- * since the requests need the pool to end; one that may wait for people, on a thread that ends with
- * it. The connection's `reading` goes with the message, so nothing further is read before its
+ * as the others are to be answered meanwhile; one that may wait for people, on a thread that ends
+ * with it. The connection's `reading` goes with the message, so nothing further is read before its
  * answer.
  */
 #include "control.h"
@@ -22,8 +22,9 @@ static void answer(struct connection *c, int err, const struct ice_why *why)
 static void run_job(struct connection *c)
 {
     struct ice_why why = {0};
+    const struct server *server = c->lane->server;
     const struct control control = {
-        .host = c->host, .views = c->server->views, .back_ends = c->server->back_ends};
+        .host = c->host, .views = server->views, .back_ends = server->back_ends};
     struct reader args = {c->in + c->job_at, c->in + c->job_len};
     c->document = (struct document){0};
     document_array(&c->document, 3);
@@ -34,7 +35,7 @@ static void run_job(struct connection *c)
     pthread_mutex_lock(&c->lock);
     connection_consume(c, c->job_len);
     c->reading = false;
-    c->still = 0;
+    connection_progress(c);
     answer(c, err, &why);
     connection_settle(c);
 }
@@ -66,7 +67,7 @@ static void *job_loop(void *user)
 static void *run_long_job(void *user)
 {
     struct connection *c = user;
-    struct server *server = c->server;
+    struct server *server = c->lane->server;
     run_job(c);
     pthread_mutex_lock(&server->job_lock);
     if (--server->long_jobs == 0)
@@ -78,7 +79,7 @@ static void *run_long_job(void *user)
 /* False: there is no thread for it. */
 static bool start_long_job(struct connection *c)
 {
-    struct server *server = c->server;
+    struct server *server = c->lane->server;
     pthread_attr_t attr;
     pthread_t thread;
     pthread_attr_init(&attr);
@@ -93,7 +94,7 @@ static bool start_long_job(struct connection *c)
 
 void jobs_add(struct connection *c)
 {
-    struct server *server = c->server;
+    struct server *server = c->lane->server;
     enum control_wait waits = control_waits(c->job_message);
     if (waits == CONTROL_NO_WAIT) {
         run_job(c);

@@ -70,7 +70,7 @@ static void write_key_uint(struct writer *writer, const char *key, uint64_t valu
 static int hello(struct connection *c, struct reader *reader, struct writer *writer,
                  struct ice_why *why)
 {
-    const struct server *server = c->server;
+    const struct lane *lane = c->lane;
     struct ice_function *function = c->attachment ? attachment_function(c->attachment) : NULL;
     char generation[sizeof("0x") + 16];
     uint64_t version;
@@ -82,15 +82,17 @@ static int hello(struct connection *c, struct reader *reader, struct writer *wri
                        "protocol version %" PRIu64 " is not known; this is version %u", version,
                        PROTOCOL_VERSION);
     write_uint(writer, PROTOCOL_VERSION);
-    write_map(writer, function ? 7 : 5);
+    write_map(writer, function ? 9 : 5);
     if (function) {
         write_key_text(writer, "function", function_name(function));
         write_key_text(writer, "dialect", function_dialect(function)->name);
+        write_key_uint(writer, "slot_offset", function_slot_offset(function));
+        write_key_uint(writer, "key_types", function_key_types(function));
     }
     write_key_uint(writer, "frame", FRAME_MAX);
     write_key_uint(writer, "in_flight", IN_FLIGHT_MAX);
-    write_key_uint(writer, "connections", server->limit);
-    write_key_uint(writer, "buffers", server->budget.limit);
+    write_key_uint(writer, "connections", lane->limit);
+    write_key_uint(writer, "buffers", lane->budget.limit);
     snprintf(generation, sizeof(generation), "0x%" PRIx64, engine_generation(c->host->engine));
     write_key_text(writer, "generation", generation);
     return 0;

@@ -248,6 +248,8 @@ static void apply(struct connection *c, const struct turn *turn)
 
 void connection_receive(struct connection *c)
 {
+    const struct request *request = c->receiving;
+    size_t had = request ? request->received : 0;
     struct turn turn;
     if (c->failed)
         turn = discard(c);
@@ -258,7 +260,10 @@ void connection_receive(struct connection *c)
         return;
     }
     pthread_mutex_lock(&c->lock);
-    c->still = 0;
+    if (request && c->receiving == request)
+        connection_moved(c, request->received - had);
+    else
+        connection_progress(c);
     c->reading = false;
     apply(c, &turn);
     connection_settle(c);

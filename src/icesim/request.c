@@ -51,7 +51,7 @@ void request_free_cache(struct connection *connection)
     while (connection->cache) {
         struct request *request = connection->cache;
         connection->cache = request->next;
-        request_free(&connection->server->budget, request);
+        request_free(&connection->lane->budget, request);
     }
 }
 
@@ -60,7 +60,7 @@ static struct request *request_new(struct connection *connection, size_t capacit
 {
     struct request *request = calloc(1, sizeof(*request));
     if (!request) {
-        budget_give(&connection->server->budget, charge(capacity));
+        budget_give(&connection->lane->budget, charge(capacity));
         return NULL;
     }
     request->connection = connection;
@@ -68,7 +68,7 @@ static struct request *request_new(struct connection *connection, size_t capacit
     request->secret = secret_alloc(SECRET_ROOM);
     request->buffer = aligned_alloc(HEAD_ROOM, capacity);
     if (!request->secret || !request->buffer) {
-        request_free(&connection->server->budget, request);
+        request_free(&connection->lane->budget, request);
         return NULL;
     }
     return request;
@@ -86,7 +86,7 @@ static struct request *take_cached(struct connection *connection, size_t capacit
     } else if (connection->cache) {
         request = connection->cache;
         connection->cache = request->next;
-        request_free(&connection->server->budget, request);
+        request_free(&connection->lane->budget, request);
         request = NULL;
     }
     return request;
@@ -106,13 +106,13 @@ static void reclaim(struct connection *connection, void *user)
  */
 static bool get_memory(struct connection *connection, size_t size)
 {
-    struct budget *budget = &connection->server->budget;
+    struct budget *budget = &connection->lane->budget;
     if (budget_take(budget, &connection->waiter, size))
         return true;
     pthread_mutex_lock(&connection->lock);
     connection->starving = true;
     pthread_mutex_unlock(&connection->lock);
-    table_each(connection->server, reclaim, NULL);
+    table_each(connection->lane, reclaim, NULL);
     if (!budget_take(budget, &connection->waiter, size)) {
         budget_wait(budget, &connection->waiter, size);
         return false;
@@ -209,7 +209,7 @@ static void forget_answer(struct request *request)
 void request_put(struct request *request)
 {
     struct connection *connection = request->connection;
-    struct budget *budget = &connection->server->budget;
+    struct budget *budget = &connection->lane->budget;
     assert(connection->busy > 0);
     connection->busy--;
     forget_key(request);

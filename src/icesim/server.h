@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The socket server: control.sock and FUNCTION.sock of every function, served by a pool of threads
- * that all wait in one epoll. A worker that is given a connection reads one frame, lets others have
- * the connection, and runs the request itself; so requests of one connection run in parallel, their
- * replies go out as they are done, and no worker ever waits for a socket.
+ * The socket server: control.sock and FUNCTION.sock of every function. Each socket has threads of
+ * its own, which all wait in one epoll: a function's clients may keep its threads busy, but nobody
+ * else's. A worker that is given a connection reads one frame, lets others have the connection, and
+ * runs the request itself; so requests of one connection run in parallel, their replies go out as
+ * they are done, and no worker ever waits for a socket.
  */
 #ifndef ICESIM_ICESIM_SERVER_H
 #define ICESIM_ICESIM_SERVER_H
@@ -19,10 +20,11 @@ struct server_params {
     struct host *host;
     struct views *views;         /* for control messages */
     struct back_ends *back_ends; /* the same; NULL: there are none */
-    const char *dir;      /* where the sockets go; leftover sockets of these names are replaced */
+    const char *dir; /* where the sockets go; leftover sockets of these names are replaced */
+    /* Of each socket, at most: */
     unsigned threads;     /* 0: one per core, two at least */
     unsigned connections; /* at once; 0: CONNECTIONS_MAX. Above it one is told so and closed. */
-    size_t buffers;       /* bytes of request buffers in all; 0: BUFFERS_MAX */
+    size_t buffers;       /* bytes of request buffers; 0: BUFFERS_MAX */
     unsigned grace_ms;    /* how long server_stop waits for replies to go out; 0: 1000 */
 };
 

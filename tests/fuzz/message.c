@@ -12,7 +12,8 @@
 
 static struct host host;
 static struct control control = {.host = &host};
-static struct server server = {.limit = CONNECTIONS_MAX, .budget.limit = BUFFERS_MAX};
+static struct lane lane = {.limit = CONNECTIONS_MAX, .budget.limit = BUFFERS_MAX};
+static bool started;
 
 static void start(void)
 {
@@ -20,7 +21,7 @@ static void start(void)
     struct host_params params = {.slots = 4, .dialect = &dialect_ice2};
     HOLDS(!cipher_init(&why) && !store_open_ram(1 << 20, &params.store, &why) &&
           !host_open(&host, &params, &why));
-    server.host = &host;
+    started = true;
 }
 
 /* vm0 with everything, and no other; no view, no layer. */
@@ -97,11 +98,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ice_why why;
     uint8_t kind;
     struct ice_function *vm0;
-    if (!server.host)
+    if (!started)
         start();
     vm0 = only_vm0();
     memset(&c, 0, sizeof(c));
-    c.server = &server;
+    c.lane = &lane;
     c.host = &host;
     kind = input_byte(&input);
     c.forbidden = (kind & 3) == 3;

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/units.h"
 #include "cipher/cipher.h"
+#include "patience.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -62,7 +63,7 @@ struct client *server_rig_client(struct server_rig *rig, struct channel **channe
 {
     struct client *client;
     struct ice_why why = {.text = ""};
-    must(!client_connect(rig->device, 10000, &client, &why), why.text);
+    must(!client_connect(rig->device, PATIENCE_MS, &client, &why), why.text);
     must(!client_negotiate(client, UINT64_MAX, channel, &why), why.text);
     return client;
 }
@@ -98,7 +99,7 @@ void raw_send(int fd, const void *bytes, size_t len)
 {
     for (const char *at = bytes; len;) {
         ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EPIPE)
+        if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
             return; /* a server that has had enough */
         must(n > 0, "send");
         at += n;
@@ -143,10 +144,10 @@ void raw_negotiate(int fd)
     const uint64_t features = VIRTIO_FEATURE(VIRTIO_F_VERSION_1);
     for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
         raw_message(fd, MESSAGE_SET_STATUS, 100, 1, &steps[i]);
-        must(raw_next(fd, 5000).message == MESSAGE_SET_STATUS, "raw negotiation");
+        must(raw_next(fd).message == MESSAGE_SET_STATUS, "raw negotiation");
         if (i == 0) {
             raw_message(fd, MESSAGE_SET_FEATURES, 100, 1, &features);
-            must(raw_next(fd, 5000).message == MESSAGE_SET_FEATURES, "raw features");
+            must(raw_next(fd).message == MESSAGE_SET_FEATURES, "raw features");
         }
     }
 }
@@ -187,19 +188,33 @@ static bool parse(struct raw_reply *reply)
     return true;
 }
 
-struct raw_reply raw_next(int fd, int timeout_ms)
+static bool is_readable(int fd, int timeout_ms)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    return poll(&wait, 1, timeout_ms) != 0;
+}
+
+/* Turns to a connection: nothing may be left of another. */
+static void turn_to(int fd)
+{
+    if (input.fd == fd)
+        return;
+    must(input.len == 0, "a reply of another connection was left unread");
+    input.fd = fd;
+}
+
+bool raw_silent(int fd)
+{
+    turn_to(fd);
+    return !input.len && !is_readable(fd, 100);
+}
+
+struct raw_reply raw_next(int fd)
 {
     struct raw_reply reply = {0};
-    if (input.fd != fd) {
-        must(input.len == 0, "a reply of another connection was left unread");
-        input.fd = fd;
-    }
+    turn_to(fd);
     while (!input.len || !parse(&reply)) {
-        struct pollfd wait = {.fd = fd, .events = POLLIN};
-        if (poll(&wait, 1, timeout_ms) == 0) {
-            reply.timeout = true;
-            return reply;
-        }
+        must(is_readable(fd, PATIENCE_MS), "no reply comes");
         ssize_t n = recv(fd, input.bytes + input.len, sizeof(input.bytes) - input.len, 0);
         if (n <= 0) {
             reply.end = true;

@@ -51,15 +51,18 @@ void raw_negotiate(int fd);
 
 /* What came next: a frame's number, tag and first two further elements. */
 struct raw_reply {
-    bool end;     /* the server closed */
-    bool timeout; /* nothing came */
+    bool end; /* the server closed */
     unsigned message, tag;
     uint64_t value[2];
     size_t bytes;   /* length of the byte string of a REQUEST's reply */
     char text[256]; /* of an ERROR */
 };
 
-/* Waits at most `timeout_ms`. One reader at a time, one connection after the other. */
-struct raw_reply raw_next(int fd, int timeout_ms);
+/* Waits for it; a server that does not answer ends the program. One reader at a time, one
+ * connection after the other. */
+struct raw_reply raw_next(int fd);
+
+/* For a moment nothing comes. */
+bool raw_silent(int fd);
 
 #endif
