@@ -123,8 +123,14 @@ run_check() { # BUILD MAKE-ARGUMENT...
     count_results "$work/$name"
 }
 
+# All of `make check`. The tests of programs keep more than one core busy by themselves.
+check_all() { # BUILD
+    run_check "$1" -j"$jobs" TESTS='$(source_tests) $(unit_tests)'
+    run_check "$1" TESTS='$(bats_tests)'
+}
+
 stage_check() {
-    build gcc && run_check gcc
+    build gcc && check_all gcc
 }
 
 stage_guest() {
@@ -140,7 +146,7 @@ stage_asan() {
     export UBSAN_OPTIONS=print_stacktrace=1
     local flags='-g -O1 -fno-omit-frame-pointer'
     build asan CFLAGS="$flags -fsanitize=address,undefined -fno-sanitize-recover=all" &&
-        run_check asan
+        check_all asan
     unset ASAN_OPTIONS UBSAN_OPTIONS
 }
 
@@ -149,19 +155,19 @@ stage_tsan() {
     local fixed='setarch -R'
     $fixed true 2>/dev/null || fixed=
     build tsan CFLAGS='-g -O1 -fsanitize=thread' &&
-        run_check tsan TESTS='$(unit_tests)' LOG_COMPILER="$fixed"
+        run_check tsan -j"$jobs" TESTS='$(unit_tests)' LOG_COMPILER="$fixed"
 }
 
 # All but one: thousands of comparisons with libcrypto, which take minutes there. A handled SIGBUS
 # goes back into the middle of a block, where valgrind has all registers only if told to; as that
 # costs a tenth, only tests that have one are run so.
 stage_valgrind() {
-    local sigbus='%/guest_memory %/vhost_storm %/vhost_user' flags='-q --fair-sched=yes'
+    local sigbus='%/guest_memory %/vhost_cut %/vhost_storm %/vhost_user' flags='-q --fair-sched=yes'
     flags="$flags --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite"
     build gcc || return
-    run_check gcc LOG_COMPILER=valgrind LOG_FLAGS="$flags" \
+    run_check gcc -j"$jobs" LOG_COMPILER=valgrind LOG_FLAGS="$flags" \
         TESTS="\$(filter-out %/disk_ciphertext $sigbus,\$(unit_tests))"
-    run_check gcc LOG_COMPILER=valgrind TESTS="\$(filter $sigbus,\$(unit_tests))" \
+    run_check gcc -j"$jobs" LOG_COMPILER=valgrind TESTS="\$(filter $sigbus,\$(unit_tests))" \
         LOG_FLAGS="$flags --vex-iropt-register-updates=allregs-at-mem-access"
 }
 

@@ -15,7 +15,7 @@ batch() { # STATUS [OPTION...]
     local want=$1 got=0
     shift
     cat >script
-    timeout -k 1 60 icectl batch "$@" script >docs 2>err.all 3>&- || got=$?
+    within icectl batch "$@" script >docs 2>err.all 3>&- || got=$?
     grep -v 'fully support makecontext' err.all >err || true
     is "$got" "$want" "exit status of the batch" || {
         cut -c 1-300 script docs err
@@ -49,9 +49,14 @@ is_stopped() { # PID
     grep -q '^State:.T' "/proc/$1/status"
 }
 
+# To the function, and to the control socket.
+has_two_connections() {
+    [ "$(readlink "/proc/$job/fd/"* | grep -c '^socket:')" = 2 ]
+}
+
 # There are N documents.
 told() { # N
-    eventually 10 counts "$1"
+    eventually counts "$1"
 }
 
 counts() { # N
@@ -90,6 +95,8 @@ END
 @test "all lines of a function share one attachment" {
     start --size 1M --function vm0,slots=0+8,sectors=0+1024 \
         --function vm1,slots=8+8,sectors=1024+1024
+    have_no_clients() { icectl --json function list | jq -e 'all(.clients == 0)'; }
+    eventually have_no_clients # `icectl wait` may be counted yet
     batch 0 <<'END'
 io id
 & io id
@@ -247,7 +254,7 @@ END
             echo acknowledge
             echo 'io read --sector 0 --count 8 --slot 0 --dun 0'
         } >races
-        timeout -k 1 60 icectl batch --keep-going races >docs 2>/dev/null 3>&- || true
+        within icectl batch --keep-going races >docs 2>/dev/null 3>&- || true
         judge 'map(select(.line)) | length == 125'
         judge 'map(select(.command == "io write" or .command == "io read")) | all(.status == 0 or
             (.status == 3 and (.errno == "ENOKEY" or .errno == "ESTALE")))'
@@ -323,14 +330,14 @@ END
     begin
     say 'io id'
     told 1
+    not has_two_connections
     kill -STOP "$server"
-    eventually 5 is_stopped "$server"
+    eventually is_stopped "$server"
     say '& io id' '& io flush' '& stats' 'wait' 'io id'
-    sleep 0.2
+    eventually has_two_connections # `stats` is under way, and so are the lines before it
     kill -9 "$server"
     told 4
-    ended=0
-    wait "$job" || ended=$?
+    await_end "$job"
     is "$ended" 5 "exit status"
     judge '(map(.line) | sort) == [1, 2, 3, 4] and (.[1:] | all(.status == 5))'
 }

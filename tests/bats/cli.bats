@@ -216,7 +216,7 @@ aes-256-xts 64"
     unset ICESIM_DIR
     icectl -d run info >/dev/null
     icectl --dir "$T/run" -f vm0 --json info | jq -e . >/dev/null
-    icectl -d run --function vm0 --timeout 5 info >/dev/null
+    icectl -d run --function vm0 --timeout $patience info >/dev/null
     ln -s run icesim
     XDG_RUNTIME_DIR=$T icectl info >/dev/null
     ICESIM_DIR=$T/run XDG_RUNTIME_DIR=/nowhere icectl info >/dev/null
@@ -224,7 +224,7 @@ aes-256-xts 64"
 
 @test "wait waits for a server that starts later" {
     stop
-    icectl wait 3>&- &
+    icectl --timeout $patience wait 3>&- &
     waiter=$!
     sleep 0.5
     alive $waiter

@@ -13,7 +13,7 @@ start_counted() { # [OPTION...]
         icesim-counted --dir "$ICESIM_DIR" --size 16M --log-level error "$@" --pidfile pid \
         2>log 3>&- &
     tracer=$!
-    eventually 20 test -s pid || {
+    eventually test -s pid || { # the last thing of a start
         cat log
         return 1
     }
@@ -24,7 +24,7 @@ start_counted() { # [OPTION...]
 }
 
 counters() { # [MOUNT]
-    PYTHONPATH=$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 timeout -k 1 100 \
+    PYTHONPATH=$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 at_length \
         python3 "$top_srcdir/tests/bats/counters.py" counts trace "$@" 3>&-
 }
 

@@ -38,6 +38,16 @@ END
     diff <(echo "$wanted") <(echo "$in_tests")
 }
 
+@test "what of a decision no socket can show has its test among the unit tests" {
+    python3 - "$page" "$top_srcdir" <<'END'
+import re, sys
+found = re.findall(r"\.It (Row \d+),\n.*\n\.Pa (\S+) :\n(.+)\n", open(sys.argv[1]).read())
+assert [row for row, file, name in found] == ["Row 25", "Row 33"], found
+for row, file, name in found:
+    assert f'"{name}"' in open(f"{sys.argv[2]}/{file}").read(), (row, file, name)
+END
+}
+
 @test "the list of rules is that of the source" {
     python3 "$top_srcdir/build-aux/rules-table.py" | diff - "$page"
     [ "$(sed -n '/BEGIN RULES/,/END RULES/p' "$page" | grep -c '^\.It Cm ')" -ge 30 ]

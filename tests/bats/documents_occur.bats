@@ -34,13 +34,10 @@ sorted() { # WORD...
 # A device socket in the folder $1 whose device, unlike ours, does not support FLUSH.
 without_flush() { # FOLDER
     mkdir "$1"
-    driver "$1" 3>&- <<'END' &
+    launch_driver "$1" <<'END'
 import sys, threading
 
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1] + "/vm0.sock")
-listener.listen()
-client = listener.accept()[0]
+client = listen(sys.argv[1] + "/vm0.sock").accept()[0]
 server = Connection(hello=False)
 
 
@@ -56,8 +53,7 @@ while True:
         frame[2:] = b"\2", [errno.EOPNOTSUPP, "FLUSH is not supported"]
     client.sendall(encode(frame))
 END
-    servers+=($!)
-    eventually 5 test -S "$1/vm0.sock"
+    eventually test -S "$1/vm0.sock"
 }
 
 @test "each exit status of icectl is documented and occurs" {
@@ -132,7 +128,7 @@ has_keys() { # SECTION COMMAND...
     is "$(icectl --json view list | jq -c '.[0]')" "$(jq -c . added)" 'view add'
     documented_keys stats | has_keys stats stats
     icectl --json layer add both --map linear vm0 vm1 >added
-    documented_keys 'layer add' | has_keys 'layer list' layer list
+    { documented_keys 'layer add'; documented_keys caps; } | sort -u | has_keys 'layer list' layer list
     is "$(icectl --json layer list | jq -c '.[0]')" "$(jq -c . added)" 'layer add'
     documented_keys reset | has_keys reset reset --scope function
     { icectl --json io id; icectl --json io lifetime; } | jq -r 'keys[]' | sort >printed

@@ -16,7 +16,7 @@ setup() {
 verify() { # FILE FIO-OPTION...
     local file=$1 loops=$((4 * SCALE)) run=0
     shift
-    timeout -k 1 $((60 + 120 * SCALE)) fio --name=v --filename="$file" --rw=randwrite --numjobs=4 \
+    at_length fio --name=v --filename="$file" --rw=randwrite --numjobs=4 \
         --size=16M --offset_increment=16M --loops=$loops --verify=crc32c --verify_fatal=1 \
         --output-format=json --output=result "$@" 3>&- || run=$?
     is "$run" 0 "exit status of fio" || return 1

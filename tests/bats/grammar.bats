@@ -6,7 +6,7 @@ load helpers
 
 python() { # PROGRAM [ARGUMENT...]
     requires python3
-    PYTHONPATH=$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 timeout -k 1 100 \
+    PYTHONPATH=$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 at_length \
         python3 "$@" 3>&-
 }
 

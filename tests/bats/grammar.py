@@ -78,7 +78,7 @@ class Recorder:
     def finish(self):
         """All frames, once all connections are closed."""
         for thread in self.threads:
-            thread.join(30)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), "a connection is still open"
         return self.frames
 
@@ -113,7 +113,7 @@ def with_icectl(folder):
         ("reset --scope function", 0),
         ("reset --scope engine", 0),
     ):
-        done = subprocess.run(["icectl", *command.split()], capture_output=True, timeout=30)
+        done = subprocess.run(["icectl", *command.split()], capture_output=True, timeout=PATIENCE)
         assert done.returncode == status, (command, done)
 
 
@@ -206,7 +206,7 @@ def with_views(control, ephemeral):
     control.call(VIEW_REMOVE, {**both, "name": "plain", "wait": True})
     control.call(LAYER_REMOVE, {"name": "both"})
     for name in ("plain", "part", "soft", "auto"):
-        control.call(VIEW_REMOVE, {**vm0, "name": name, "wait": False})
+        control.call(VIEW_REMOVE, {**vm0, "name": name, "wait": name == "plain"})
 
 
 def record():

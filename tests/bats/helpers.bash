@@ -6,10 +6,12 @@
 #
 # Background processes are started with 3>&-: bats waits until all have closed its descriptor 3.
 # What touches a mount runs under `within`: a file system that hangs fails its test, not the machine.
+# Tests do not judge how long a thing takes: `patience` is so long that only what hangs fails by it.
 
 bats_require_minimum_version 1.5.0
 
 SCALE=${ICESIM_TEST_SCALE:-1}
+patience=60 # seconds; at_length has ten times as long
 
 common_setup() {
     T=$BATS_TEST_TMPDIR
@@ -57,17 +59,20 @@ is_sanitized() { # PROGRAM
 
 # ---- servers ----
 
-# Runs a command for at most 20 s.
-within() {
-    timeout -k 1 20 "$@"
+within() { # COMMAND...
+    timeout -k 1 $patience "$@"
 }
 
-# Polls until the command is true, for at most SECONDS.
-eventually() { # SECONDS COMMAND...
-    local tries=$(($1 * 20))
-    shift
+# The same for what has much to do.
+at_length() { # COMMAND...
+    timeout -k 1 $((10 * patience)) "$@"
+}
+
+# Polls until the command is true.
+eventually() { # COMMAND...
+    local end=$((SECONDS + patience))
     until "$@" >/dev/null 2>&1; do
-        [ $((tries -= 1)) -gt 0 ] || {
+        [ $SECONDS -lt $end ] || {
             echo "not within the time: $*"
             return 1
         }
@@ -106,7 +111,7 @@ is_mounted() { # PATH
 # icesim in the background, serving when this returns.
 start() { # [OPTION...]
     launch "$@"
-    eventually 20 is_ready_or_gone && alive "$server" && icectl wait || {
+    eventually is_ready_or_gone && alive "$server" && icectl wait || {
         echo "icesim $* did not start:"
         cat log
         return 1
@@ -121,10 +126,10 @@ start_mounted() { # [OPTION...]
     start --mount m "$@"
 }
 
-# Waits for the end of a server, at most SECONDS, and returns its exit status in $ended.
-await_end() { # SECONDS [PID]
-    local pid=${2:-$server}
-    eventually "$1" gone "$pid" || return 1
+# Waits for the end of a server, or of another child, and returns its exit status in $ended.
+await_end() { # [PID]
+    local pid=${1:-$server}
+    eventually gone "$pid" || return 1
     ended=0
     wait "$pid" || ended=$?
 }
@@ -132,7 +137,7 @@ await_end() { # SECONDS [PID]
 # A clean stop, as a user does it.
 stop() {
     kill "$server"
-    await_end 5
+    await_end
     [ "$ended" = 0 ] || {
         echo "icesim exited with $ended:"
         cat log
@@ -153,7 +158,7 @@ attach() { # FILE [LOSETUP-OPTION...]
 
 detach() { # LOOP
     within losetup -d "$1" && sed -i "\\|^$1\$|d" loops
-    eventually 5 is_free "$1"
+    eventually is_free "$1"
 }
 
 is_free() { # LOOP
@@ -167,11 +172,14 @@ clean_up() {
     cd / || return 1
     exec 7>&- 8>&- 9>&-
     mounts_below "$T" | grep -v "^$T/m\$" | while read -r target; do
-        timeout -k 1 5 umount "$target" 2>/dev/null || umount -l "$target"
+        within umount "$target" 2>/dev/null || umount -l "$target"
     done
     while read -r loop; do
-        timeout -k 1 5 losetup -d "$loop"
+        within losetup -d "$loop"
     done <"$T/loops"
+    for pid in $(jobs -rp); do # of a function in the background, `timeout` is to be told
+        pkill -P "$pid" || true
+    done
     for pid in "${servers[@]}"; do
         ! alive "$pid" || kill -9 "$pid"
     done
@@ -276,6 +284,14 @@ fails_with() { # TEXT COMMAND...
 driver() { # [ARGUMENT...]
     requires python3
     { echo 'from icesock import *'; cat; } >driver.py
-    PYTHONPATH=$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 timeout -k 1 120 \
-        python3 driver.py "$@" 3>&-
+    PYTHONPATH=$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 at_length python3 driver.py "$@" 3>&-
+}
+
+# The same in the background. Its process, which is Python itself, is $driver.
+launch_driver() { # [ARGUMENT...]
+    requires python3
+    { echo 'from icesock import *'; cat; } >launched.py
+    PYTHONPATH=$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 python3 launched.py "$@" 3>&- &
+    driver=$!
+    servers+=("$driver")
 }

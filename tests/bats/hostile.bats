@@ -19,21 +19,23 @@ if os.geteuid() == 0:
     as_another_user(storm)
 else:
     del storm.seen[FORBIDDEN]
-storm.random(rng, count // 10)
-early = storm.rss()
-storm.random(rng, count - count // 10)
-late = storm.rss()
+sizes = []
+for _ in range(10):
+    storm.random(rng, count // 10)
+    sizes.append(storm.rss())
 print("# verified reads meanwhile:", finish_verified(*verified))
 untagged(storm)
 print("# classes:", dict(storm.classes))
 print("# depths:", dict(storm.depths))
 print("# clauses of the device:", len(storm.device_clauses))
-print(f"# VmRSS: {early['VmRSS']} kB after a tenth, {late['VmRSS']} kB at the end")
+print("# VmRSS, kB:", *(size["VmRSS"] for size in sizes))
 missed = [clause for clause, times in storm.seen.items() if not times]
 assert not storm.foreign, f"clauses that the test does not know: {storm.foreign}"
 assert not missed, f"clauses never met: {missed}"
-sanitized = int(late["VmSize"]) > 1 << 30  # kB: shadow memory
-assert sanitized or int(late["VmRSS"]) <= int(early["VmRSS"]) + 1024, "memory has grown"
+sanitized = sizes[-1]["VmSize"] > 1 << 30  # kB: shadow memory
+# A worker's buffers come with its first large request, whenever that is; a leak grows in each tenth.
+growth = sorted(b["VmRSS"] - a["VmRSS"] for a, b in zip(sizes, sizes[1:]))
+assert sanitized or growth[4] * 9 <= 1024, "memory has grown"
 END
     stop
 }
@@ -51,8 +53,7 @@ crowd = Crowd(1000)
 verified = start_verified()
 storm, rng = Storm(int(sys.argv[1])), random.Random(1)
 storm.random(rng, 500)
-time.sleep(0.5)
-turned_away_above(1024, 1000 + 8 + 1)
+turned_away_above(1024, 1000 - 750 // 2 + 8 + 1)  # every second idle one is at control.sock
 print("# verified reads meanwhile:", finish_verified(*verified))
 crowd.disperse()
 END
@@ -62,26 +63,23 @@ END
 @test "who goes on sending after a malformed frame is cut off, who keeps silent too" {
     start --size 64M
     driver <<'END'
-from hostile_storm import *
+import select
 
 silent = Connection(hello=False)
 silent.raw(b"\xff")
 endless = Connection(hello=False)
-endless.socket.settimeout(10)
-endless.raw(b"\xff")
 began = time.monotonic()
+endless.raw(b"\xff")
 try:
-    while time.monotonic() < began + 10:
+    while time.monotonic() < began + PATIENCE:
         endless.raw(bytes(1 << 16))
-except BrokenPipeError:
+    raise AssertionError("the endless one is connected yet")
+except (BrokenPipeError, ConnectionResetError):
     pass
-assert 0.5 < time.monotonic() - began < 5, "not within about a second"
-time.sleep(1)
-try:
-    silent.raw(b"\x83\x01\x01\x01")
-    raise AssertionError("the silent one is connected yet")
-except BrokenPipeError:
-    pass
+assert time.monotonic() - began > 0.5, "not heard out"
+hangup = select.poll()
+hangup.register(silent.socket, 0)
+assert hangup.poll(PATIENCE * 1000), "the silent one is connected yet"
 END
     stop
 }

@@ -27,6 +27,25 @@ T_DERIVE, T_GENERATE, T_IMPORT, T_PREPARE = 33, 36, 37, 39
 
 OK, IOERR, UNSUPP = 0, 1, 2
 
+PATIENCE = 60  # seconds, as in helpers.bash
+
+
+def eventually(true):
+    """Polls until the call returns something true."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, "not within the time"
+        time.sleep(0.01)
+
+
+def listen(path):
+    """A socket that is at the path as soon as it listens, and no sooner."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path + ".new")
+    listener.listen()
+    os.rename(path + ".new", path)
+    return listener
+
 
 # ---- CBOR, as much as frames have ----
 
@@ -110,7 +129,7 @@ class Connection:
 
     def __init__(self, name="vm0", hello=True):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(30)
+        self.socket.settimeout(PATIENCE)
         self.socket.connect(os.path.join(os.environ["ICESIM_DIR"], name + ".sock"))
         self.input, self.tag, self.answers, self.events = bytearray(), 0, {}, []
         if hello:
@@ -134,7 +153,10 @@ class Connection:
             try:
                 item, end = decode(self.input)
             except Short:
-                part = self.socket.recv(1 << 20)
+                try:
+                    part = self.socket.recv(1 << 20)
+                except ConnectionResetError:  # closed with input of ours unread
+                    part = b""
                 if not part:
                     assert not self.input, "the stream ends inside a frame"
                     return None

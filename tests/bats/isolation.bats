@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-2-Clause
 # 64 functions at work beside hostile drivers: nobody's sectors or slots but their own are changed,
-# and nobody is kept from working. The rates are bench/run.sh's affair.
+# and nobody is kept from working: each has a tenth at least of its own rate without them, of the
+# same run. How far above that it is, bench/run.sh tells.
 
 load helpers
 
@@ -33,7 +34,7 @@ END
     icestorm "$ICESIM_DIR" $((100000 * SCALE)) "${ICESIM_TEST_SEED:-2026}" 2 h0,h1,h2 "${names[@]}" >report
     echo "# $(cat report)"
     [ "$(jq .requests report)" -ge 100000 ]
-    [ "$(jq .fewest_transfers report)" -ge 1 ]
+    [ "$(jq '.least_ratio >= 0.1' report)" = true ]
     [ "$(jq .ok report)" -gt 1000 ]
     driver check <<'END'
 from dialects import *

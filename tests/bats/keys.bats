@@ -92,7 +92,7 @@ flip() { # FILE OFFSET: a copy in `bad` with one bit of that byte changed
             --alg aes-256-xts --wrapped --key-file long
         refused 1 'icectl: key derive: .*long-term key.*' icectl key derive --via $via --key-file long
         refused 1 'icectl: key prepare: .*ephemeral.*' icectl key prepare --via $via --key-file ephemeral
-        for at in 0 1 2 8 20 40 63; do
+        for at in 0 1 2 7 8 20 40 67; do
             flip long $at
             refused 1 'icectl: key prepare: .+' icectl key prepare --via $via --key-file bad
             flip ephemeral $at
@@ -100,7 +100,7 @@ flip() { # FILE OFFSET: a copy in `bad` with one bit of that byte changed
             refused 1 'icectl: slot program 1: .+' icectl slot program 1 --via $via \
                 --alg aes-256-xts --wrapped --key-file bad
         done
-        for size in 1 32 63; do
+        for size in 1 32 64 67; do
             head -c $size long >bad
             refused 1 'icectl: key prepare: .+' icectl key prepare --via $via --key-file bad
         done
@@ -121,6 +121,26 @@ flip() { # FILE OFFSET: a copy in `bad` with one bit of that byte changed
     stop
     start --size 1M
     refused 1 'icectl: key prepare: .+' icectl key prepare --key-file long
+}
+
+@test "a wrapped key is none of the raw keys" {
+    start --size 1M
+    icectl key generate >long
+    icectl key prepare --key-file long >ephemeral
+    random_file k 64
+    for file in long ephemeral; do
+        is "$(wc -c <$file)" 68
+        for alg in aes-{128,256}-xts aes-{128,192,256}-{cbc-essiv,cbc-bitlocker,ecb}; do
+            refused 1 "icectl: slot program 1: key file $file holds more than the .. bytes of $alg" \
+                icectl slot program 1 --alg "$alg" --key-file $file
+        done
+        refused 1 "icectl: view add v: key file $file holds more than the 64 bytes of aes-256-xts" \
+            icectl view add v --alg aes-256-xts --key-file $file
+    done
+    for via in in-band out-of-band; do
+        refused 1 'icectl: slot program 1: a wrapped key has 68 bytes, not 64' icectl slot program 1 \
+            --via $via --alg aes-256-xts --wrapped --key-file k
+    done
 }
 
 @test "a restart: long-term keys live on with the image, ephemeral ones do not" {
@@ -153,6 +173,7 @@ flip() { # FILE OFFSET: a copy in `bad` with one bit of that byte changed
 }
 
 @test "functions that take raw keys only, or wrapped ones only" {
+    requires jq
     random_file k 64
     random_file master 32
     for dialect in ice2 inline; do
@@ -180,7 +201,10 @@ flip() { # FILE OFFSET: a copy in `bad` with one bit of that byte changed
         done
         icectl -f both caps --require aes-256-xts:4096,wrapped
         icectl -f new caps --require aes-256-xts:4K,wrapped
+        icectl -f both caps --require aes-256-xts:4096
         icectl -f old caps --require aes-256-xts:4096
+        refused 1 'icectl: caps: new takes no raw keys' icectl -f new caps --require aes-256-xts:4096
+        is "$(icectl -f new --json caps | jq -r '.[].alg')" aes-256-xts
         refused 1 'icectl: caps: old takes no wrapped keys.*' \
             icectl -f old caps --require aes-256-xts:4096,wrapped
         stop

@@ -107,7 +107,7 @@ END
         is_gone other
         icectl reset --scope engine
         within cmp -n $((1 << 20)) data m/$function/view/v
-        icectl -f $function view remove v
+        icectl -f $function view remove v --wait
         is_gone k
     done
 }
@@ -332,7 +332,7 @@ else:
     device.program(1, ephemeral[4:4 + ephemeral[0]], key_type=WRAPPED)
 END
         is_gone "$path.raw"
-        is_gone "$path.secret"
+        eventually is_gone "$path.secret" # an answer is wiped when it is sent
     done
     is_live vm0.inline
     driver <<'END'
@@ -352,7 +352,7 @@ END
     wrapped_key_files k
     for path in control vm0; do
         rm -f go
-        driver "$path" 3>&- <<'END' &
+        launch_driver "$path" <<'END'
 import sys
 from dialects import *
 
@@ -368,16 +368,15 @@ while True:
             assert accepted(device.key("derive", blob(ephemeral), 32)) == secret
     open("go", "w").close()
 END
-        servers+=($!)
-        eventually 20 test -e go
+        eventually test -e go
         for _ in 1 2 3 4 5; do
             keyscan "$server" k.secret >>finds || true
         done
-        kill $!
-        wait $! || true
+        kill "$driver"
+        await_end "$driver"
+        eventually is_gone k.secret # what it had asked for yet is answered first
     done
     not grep -v 'VmFlags:.* lo .*' finds
-    is_gone k.secret
 }
 
 @test "icectl keeps a key no longer than it needs it" {
@@ -407,7 +406,7 @@ END
         "ulimit -c unlimited; exec '$folder/icesim' --size 1M --dir '$folder/run'" 2>log 3>&- &
     server=$!
     servers+=("$server")
-    eventually 10 is_ready_or_gone
+    eventually is_ready_or_gone
     is "$(stat -c %u "/proc/$server/status")" 0 "owner of a process that is not dumpable"
     grep -E 'Max core file size +0 ' "/proc/$server/limits"
     stop
@@ -426,7 +425,7 @@ limited=(setpriv --bounding-set=-ipc_lock prlimit)
     "${limited[@]}" --memlock=0 icesim --dir run --size 1M --no-mlock 2>log 3>&- &
     server=$!
     servers+=("$server")
-    eventually 10 is_ready_or_gone
+    eventually is_ready_or_gone
     grep -E 'warning: --no-mlock: keys may be swapped out' log
     grep -E 'VmLck:\s+0 kB' "/proc/$server/status"
     program 0
@@ -442,7 +441,7 @@ limited=(setpriv --bounding-set=-ipc_lock prlimit)
     "${limited[@]}" --memlock=1179648 icesim --dir run --size 16M --slots 255 2>log 3>&- &
     server=$!
     servers+=("$server")
-    eventually 10 is_ready_or_gone
+    eventually is_ready_or_gone
     driver <<'END'
 from icesock import *
 

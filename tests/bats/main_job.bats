@@ -47,7 +47,7 @@ grep -c 'known text' m/raw >in_raw || true
 losetup -d $loop
 END
     export XDG_RUNTIME_DIR=$T
-    run timeout -k 1 120 icesim --size 128M --mount m --run 'sh job' 3>&-
+    run at_length icesim --size 128M --mount m --stop-timeout $patience --run 'sh job' 3>&-
     echo "$output"
     is "$status" 0 "exit status"
     is "$(cat in_raw)" 0 "lines with the text in m/raw"
@@ -101,7 +101,7 @@ END
         dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' ||
             skip "$package is not installed"
     done
-    run timeout -k 1 60 "$top_srcdir/examples/quickstart.sh" 3>&-
+    run at_length "$top_srcdir/examples/quickstart.sh" 3>&-
     echo "$output"
     is "$status" 0 "exit status"
     is "${lines[-1]}" "quickstart: ok"
@@ -109,7 +109,7 @@ END
 }
 
 @test "examples/isolation.sh ends with isolation: ok" {
-    run timeout -k 1 60 "$top_srcdir/examples/isolation.sh" 3>&-
+    run at_length "$top_srcdir/examples/isolation.sh" 3>&-
     echo "$output"
     is "$status" 0 "exit status"
     is "${lines[-1]}" "isolation: ok"
@@ -119,7 +119,7 @@ END
 @test "examples/slot-pressure.sh ends with slot-pressure: ok" {
     requires_fuse
     requires jq
-    run timeout -k 1 60 "$top_srcdir/examples/slot-pressure.sh" 3>&-
+    run at_length "$top_srcdir/examples/slot-pressure.sh" 3>&-
     echo "$output"
     is "$status" 0 "exit status"
     is "${lines[-1]}" "slot-pressure: ok"

@@ -37,7 +37,7 @@ END
 
 scenario() { # monitor_lib.py before the program on standard input
     { echo 'from monitor_lib import *'; cat; } >scenario.py
-    PYTHONPATH=$T:$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 timeout -k 1 120 \
+    PYTHONPATH=$T:$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 at_length \
         python3 scenario.py "$@" 3>&-
 }
 

@@ -12,7 +12,7 @@ setup() {
 }
 
 session() { # PROMPT [without TEXT]
-    PYTHONDONTWRITEBYTECODE=1 timeout -k 1 120 \
+    PYTHONDONTWRITEBYTECODE=1 at_length \
         python3 "$top_srcdir/tests/bats/readme.py" "$top_srcdir/README.md" "$@" 3>&-
 }
 

@@ -49,10 +49,10 @@ def run(session):
     shell = subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, start_new_session=True, text=True)
     try:
-        said = shell.communicate(script, timeout=60)[0]
+        said = shell.communicate(script, timeout=300)[0]
     except subprocess.TimeoutExpired:
         os.killpg(shell.pid, signal.SIGTERM)
-        said = shell.communicate(timeout=20)[0]
+        said = shell.communicate(timeout=60)[0]
     return said.split("\n@@\n")
 
 

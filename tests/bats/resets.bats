@@ -54,7 +54,7 @@ END
 
 scenario() { # reset_lib.py before the program on standard input
     { echo 'from reset_lib import *'; cat; } >scenario.py
-    PYTHONPATH=$T:$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 timeout -k 1 120 \
+    PYTHONPATH=$T:$top_srcdir/tests/bats PYTHONDONTWRITEBYTECODE=1 at_length \
         python3 scenario.py "$@" 3>&-
 }
 
@@ -301,7 +301,9 @@ def work(name):
 threads = [threading.Thread(target=work, args=(name,)) for name in DIALECTS]
 for thread in threads:
     thread.start()
-for _ in range(150 * int(sys.argv[1])):
+turns, end = 0, time.monotonic() + 5 * PATIENCE
+while turns < 150 * int(sys.argv[1]) or min(good.values()) <= 10 and not failures and time.monotonic() < end:
+    turns += 1
     scope = rng.choice(("device", "function", "engine"))
     where = {} if scope == "engine" else {"function": rng.choice(DIALECTS)}
     control(RESET, scope=scope, **where)

@@ -24,7 +24,7 @@ start_vhost() { # [OPTION...]
 }
 
 front() { # [OPTION...] COMMAND [OPTION...]
-    timeout -k 1 120 vhost-frontend -s "$T/guest" "$@" 3>&-
+    at_length vhost-frontend -s "$T/guest" "$@" 3>&-
 }
 
 # A front end that stays connected, and takes a command at a time.
@@ -32,10 +32,10 @@ begin_front() { # [OPTION...]
     coproc front { exec vhost-frontend -s "$T/guest" "$@" batch 2>front.log 3>&-; }
 }
 
-# Leaves the answer in $answer, and its status in $got.
+# Leaves the answer in $answer, and its status in $got. The front end has a patience of its own.
 tell_front() { # COMMAND [OPTION...]
     echo "$*" >&"${front[1]}"
-    read -r -t 60 -u "${front[0]}" answer || {
+    read -r -t $((2 * patience)) -u "${front[0]}" answer || {
         echo "no answer to $*:"
         cat front.log
         return 1

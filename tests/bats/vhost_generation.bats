@@ -42,10 +42,10 @@ load vhost
     local load=$!
     exec 8>until
     for ((i = 0; i < 5 * SCALE; i++)); do
-        eventually 20 key_is_there
+        eventually key_is_there
         icectl reset --scope engine
     done
-    eventually 20 key_is_there
+    eventually key_is_there
     echo >&8
     wait $load
     cat said

@@ -11,7 +11,6 @@ answers() { # PATH
 import socket, struct, sys
 
 front = socket.socket(socket.AF_UNIX)
-front.settimeout(10)
 front.connect(sys.argv[1])
 front.sendall(struct.pack("=III", 1, 1, 0))  # GET_FEATURES
 reply = front.recv(20, socket.MSG_WAITALL)
@@ -63,9 +62,8 @@ if not child:
     os.execvp("icesim", ["icesim", "--dir", os.environ["ICESIM_DIR"], *options])
 for far in handed:
     far.close()
-subprocess.run("icectl wait && " + before, shell=True, check=True)
+subprocess.run("icectl --timeout 60 wait && " + before, shell=True, check=True)
 for number, (kind, front) in enumerate(zip(kinds, fronts)):
-    front.settimeout(10)
     if kind == "listen":
         front.connect(f"handed{number}")
     try:
@@ -99,7 +97,7 @@ END
 @test "what a killed icesim left is replaced; what another process serves is not" {
     start --size 1M --vhost-user vm0=front
     kill -9 "$server"
-    await_end 5
+    await_end
     [ -S front ]
     start --size 1M --vhost-user vm0=front
     answers front
@@ -201,7 +199,7 @@ os.execvp('icesim', ['icesim', '--dir', 'run', '--size', '1M', '--fd', '9'])"
         "${two[@]}")" $'answers\n0'
     is "$(jq -c '.vhost_user == null' counts | paste -sd ' ')" 'true false' 'a and b'
     is "$(handed listen,listen LISTEN_PID=self LISTEN_FDS=2 LISTEN_FDNAMES=b:a BEFORE="$counts" -- \
-        "${two[@]}" --run '! env | grep ^LISTEN_ >variables && sleep 20')" $'answers\nanswers\n143'
+        "${two[@]}" --run '! env | grep ^LISTEN_ >variables && exec sleep 120')" $'answers\nanswers\n143'
     [ ! -s variables ]
 }
 
@@ -237,6 +235,39 @@ os.execvp('icesim', ['icesim', '--dir', 'run', '--size', '1M', '--fd', '9'])"
     refused 3 'icectl: io write: .*read-only.*' icectl io write --sector 0 image
     stop
     [ ! -e front ]
+}
+
+# A program that runs may not be written, not even by root.
+@test "an image that may not be written serves who only reads" {
+    requires jq
+    cp "$(command -v sleep)" image
+    truncate -s %4096 image
+    cp image whole
+    (./image 600 >/dev/null 2>&1 3>&- & echo $! >pid) # no job of the test's shell, which waits for those
+    refused 1 'icesim: cannot open image for reading and writing: Text file busy' \
+        within icesim --dir other --image image
+    start --blk-file=image --read-only --socket-path=front
+    answers front
+    icectl io read --sector 0 --count "$(($(stat -c %s image) / 512))" -o copy
+    cmp whole copy
+    refused 1 "icectl: resize 4096: its image may only be read" icectl resize 4096
+    [ ! -e image.secret ]
+    stop
+    cmp whole image
+    kill "$(cat pid)"
+}
+
+@test "a socket that somebody has put in place of icesim's stays" {
+    requires python3
+    start --size 1M --vhost-user vm0=front
+    rm front
+    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("front")'
+    stop
+    [ -S front ]
+    refused 1 'icesim: socket twice: icesim itself listens there' within icesim --dir other --size 1M --log-level error \
+        --function a,slots=0+8,sectors=0+8 --function b,slots=8+8,sectors=8+8 \
+        --vhost-user a=twice --vhost-user b=twice
+    [ ! -e twice ]
 }
 
 @test "the discovery file names the installed program" {

@@ -18,14 +18,14 @@ serve_again_and_again() { # OPTION...
 begin_serving() { # OPTION...
     serve_again_and_again "$@" &
     servers+=("$!")
-    within icectl wait
+    icectl --timeout $patience wait
 }
 
 # The one that runs is told to stop: it must end cleanly.
 end_serving() {
     touch enough
     pkill -TERM -P "${servers[-1]}"
-    await_end 20 "${servers[-1]}"
+    await_end "${servers[-1]}"
     is "$ended" 0
 }
 

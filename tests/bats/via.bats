@@ -72,6 +72,29 @@ holding() { # FUNCTION
     done
 }
 
+@test "inline with physical slots: its space has no first slot, its driver knows it all the same" {
+    start_mounted --size 4M --function vm1,slots=0+2,sectors=0+4096 \
+        --function vm2,slots=4+4,sectors=4096+4096,dialect=inline,addr=physical
+    icectl -f vm2 info | grep -x 'keyslots: *4\.\.7'
+    is "$(icectl -f vm2 --json info | jq -c '.config | [.slot_offset, .max_slots]')" "[4,4]"
+    within cat m/vm2/status.json >status
+    is "$(jq -c '.info.config | [.slot_offset, .max_slots]' status)" "[4,4]"
+    icectl -f vm1 slot program 1 "${key[@]}"
+    for slot in 4 5 7; do
+        icectl -f vm2 slot program $slot "${key[@]}"
+    done
+    is "$(holding vm2)" "4/4 5/5 7/7"
+    icectl -f vm2 io write --sector 0 --slot 7 --dun 0 f
+    within cmp -n 4096 f m/vm2/slot/7
+    icectl -f vm2 slot evict --all
+    is "$(holding vm2)" ""
+    is "$(holding vm1)" 1/1
+    icectl -f vm2 view add v "${key[@]}" --fallback forbid
+    within dd if=f of=m/vm2/view/v bs=4096 seek=3 conv=notrunc status=none
+    within dd if=m/vm2/view/v bs=4096 skip=3 count=1 status=none | cmp - f
+    is "$(holding vm2)" 4/4
+}
+
 @test "the monitor holds a function to its window" {
     start --size 4M --function vm0,slots=0+8,sectors=0+4096 --function vm1,slots=8+8,sectors=4096+4096
     icectl -f vm0 slot program 7 "${key[@]}" --via out-of-band

@@ -72,7 +72,7 @@ compare_all() { # NATIVE FOLDER FUNCTION SECTOR [OPTION...]
                 echo "$alg with data units of $unit bytes is not libcrypto's"
                 return 1
             }
-            icectl -f "$function" view remove v || return 1
+            icectl -f "$function" view remove v --wait || return 1
         done
     done
 }
@@ -228,7 +228,7 @@ limit() { # FUNCTION DUN WHY [OPTION...]
             --alg aes-256-xts --key-file k --dun "$first" --count $count "$@" || return 1
     done
     is "$(within ls "m/$function/view")" fits || return 1
-    icectl -f "$function" view remove fits
+    icectl -f "$function" view remove fits --wait
 }
 
 @test "DUN limits: the last data unit has to fit, in 32, 64 and 128 bits; nothing wraps" {

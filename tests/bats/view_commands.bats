@@ -106,7 +106,7 @@ views() { # [FUNCTION]
     refused 1 'icectl: view add x: a view has at least one data unit, not 0 sectors' add x --count 0
     refused 1 'icectl: view add x: .*512.*' add x --data-unit 512 --fallback forbid
     refused 1 'icectl: view add x: .*DUN.*' add x --dun 0xffffffff --fallback forbid
-    refused 1 'icectl: view add x: there is no function "none"' icectl -f none view add x --alg aes-256-xts --key-file k
+    refused 1 'icectl: view add x: there is no function or layer "none"' icectl -f none view add x --alg aes-256-xts --key-file k
     refused 1 'icectl: view list: there is no function or layer "none"' icectl -f none view list
     refused 1 'icectl: view remove x: there is no view "x" of vm0' icectl view remove x
     is "$(views)" v
@@ -142,13 +142,13 @@ views() { # [FUNCTION]
     refused 1 'icectl: slot program 0: .*claimed by the views of vm0.*' \
         icectl slot program 0 --alg aes-256-xts --key-file k
     { within icectl view remove v --wait && touch removed; } 9<&- 3>&- &
-    sleep 0.2
+    eventually fails_with "No such file" cat m/view/v
     within icectl reset --scope device
     add other
     within icectl view remove other --wait
     [ ! -e removed ]
     exec 9<&-
-    eventually 5 test -e removed
+    eventually test -e removed
     [ ! -e m/view/v ]
     is "$(icectl --json slot list | jq '[.[] | select(.programmed)] | length')" 0 'programmed slots'
 }
@@ -158,19 +158,21 @@ views() { # [FUNCTION]
     add v
     exec 9<m/view/v
     { icectl view remove v --wait 2>said || touch refused; } 9<&- 3>&- &
-    sleep 0.2
+    eventually fails_with "No such file" cat m/view/v
     kill "$server"
-    await_end 10
+    await_end
     exec 9<&-
-    eventually 5 test -e refused
+    eventually test -e refused
     is "$(wc -l <said)" 1 lines
 }
 
 @test "layer: add prints its entry; list; views on it; what is refused" {
     start --size 4M --function vm0,slots=0+8,sectors=0+2048 \
-        --function vm1,slots=8+8,sectors=2048+4096
+        --function vm1,slots=8+8,sectors=2048+4096,caps=aes-256-xts:4096/65536
     icectl --json layer add both --map striped vm0 vm1 >entry
-    is "$(cat entry)" '{"name":"both","map":"striped:65536","functions":["vm0","vm1"],"sectors":"0x1000"}'
+    is "$(jq -c 'del(.capabilities)' entry)" \
+        '{"name":"both","map":"striped:65536","functions":["vm0","vm1"],"sectors":"0x1000"}'
+    is "$(jq -c .capabilities entry)" "$(icectl -f vm1 --json caps | jq -c .)" "what all can"
     icectl layer add row --map linear vm0 vm1
     is "$(icectl --json layer list | jq -c '.[0]')" "$(cat entry)" 'entry of the list'
     icectl layer list >table
@@ -189,6 +191,8 @@ views() { # [FUNCTION]
     # shellcheck disable=SC2046 # words
     refused 1 'icectl: layer add x: a layer has at most 16 functions' \
         icectl layer add x --map linear $(printf 'f%d ' {1..17})
+    refused 1 'icectl: view add w: vm1: aes-256-xts is not supported with data units of 512 bytes, .*' \
+        icectl -f both view add w --alg aes-256-xts --key-file k --data-unit 512 --fallback forbid
     icectl -f both view add v --alg aes-256-xts --key-file k
     is "$(views both)" v
     is "$(views vm0)" ''

@@ -31,7 +31,7 @@ start_two() { # [OPTION-OF-VM1]
     within dd if=m/view/a bs=7777 skip=3 count=13 status=none | head -c 100000 | cmp - data
     is "$(within dd if=m/raw bs=512 skip=2051 count=8 status=none | sum_of /dev/stdin)" \
         "$(sum_of <(head -c 4096 /dev/zero))" "sectors behind the view"
-    icectl view remove a
+    icectl view remove a --wait
     is "$(within ls m/view)$(within ls m/vm0/view)" ""
     add_view vm0 a
     is "$(within ls m/view)" a
@@ -64,7 +64,7 @@ start_two() { # [OPTION-OF-VM1]
     echo hello >&4
     is "$(within head -c 5 m/view/a)" hello
     icectl view remove a --wait 3>&- 4>&- &
-    eventually 10 fails_with "No such file" cat m/view/a
+    eventually fails_with "No such file" cat m/view/a
     alive $!
     fails_with "view a is being removed" icectl view remove a
     fails_with "view a is on it" icectl function remove vm0
@@ -82,9 +82,9 @@ start_two() { # [OPTION-OF-VM1]
     exec 4<>m/view/a
     icectl view remove a --wait 3>&- 4>&- 2>complaint &
     waiting=$!
-    eventually 10 fails_with "No such file" cat m/view/a
+    eventually fails_with "No such file" cat m/view/a
     kill "$server"
-    await_end 10
+    await_end
     exec 4>&-
     is "$ended" 1
     grep -q "cut off: view/a" log
@@ -119,11 +119,11 @@ start_two() { # [OPTION-OF-VM1]
     fails_with "layer l0 is over it" icectl function remove vm1
     fails_with "view a is on it" icectl layer remove l0
     fails_with "there is a layer l0 already" icectl function add l0,slots=0+0
-    icectl -f l0 view remove a
+    icectl -f l0 view remove a --wait
     exec 4<m/l0/raw
     fails_with "file l0/raw is open" icectl layer remove l0
     exec 4>&-
-    icectl layer remove l0
+    eventually icectl layer remove l0
     fails_with "No such file" ls m/l0
     icectl function remove vm1
 }

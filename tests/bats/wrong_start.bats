@@ -4,11 +4,11 @@
 
 load helpers
 
-# icesim refuses to start. A server that starts nevertheless is stopped after 20 s, with 124.
+# icesim refuses to start. A server that starts nevertheless is stopped, with 124.
 not_started() { # STATUS REGEX [OPTION...]
     local status=$1 regex=$2
     shift 2
-    refused "$status" "icesim: $regex" timeout -k 1 20 icesim --dir "$T/run" "$@" || return 1
+    refused "$status" "icesim: $regex" within icesim --dir "$T/run" "$@" || return 1
     [ ! -e run/vm0.sock ] || is_served || {
         echo "a socket is left"
         return 1
@@ -42,7 +42,7 @@ is_served() {
     qemu=$!
     exec 7>commands
     echo 'read 0 512' >&7
-    eventually 10 grep -q 'read 512/512' qemu.log
+    eventually grep -q 'read 512/512' qemu.log
     not_started 1 '.*image.*locked.*' --image image
     echo quit >&7
     exec 7>&-
@@ -65,7 +65,7 @@ is_served() {
     is "$(stat -c %s image)" 1048576
     not_started 1 '.*none.*does not exist.*size.*' --image none
     [ ! -e none ]
-    refused 2 'icesim: .*--image.*--size.*' timeout -k 1 20 icesim --dir run
+    refused 2 'icesim: .*--image.*--size.*' within icesim --dir run
 }
 
 @test "an image that is a folder, a socket, or may not be written" {

@@ -152,18 +152,15 @@ no_sector_changed() {
 
 @test "a server that is gone while a command runs" {
     requires python3
-    driver "$server" <<'END' &
-import sys
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(os.environ["ICESIM_DIR"] + "/gone.sock")
-listener.listen()
-link = listener.accept()[0]
+    launch_driver <<'END'
+link = listen(os.environ["ICESIM_DIR"] + "/gone.sock").accept()[0]
 link.recv(1000)
 link.close()
 END
-    eventually 5 test -S run/gone.sock
+    eventually test -S run/gone.sock
     refused 5 'icectl: io flush: .*' icectl -f gone io flush
-    wait $!
+    await_end "$driver"
+    is "$ended" 0 "exit status of the driver"
 }
 
 @test "usage errors exit with 2" {

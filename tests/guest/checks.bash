@@ -46,17 +46,17 @@ check_verified_io() {
 # The FUSE tree, a socket client without ICE and the guest, each on its own 16 MiB, all verifying for
 # as long as the guest takes.
 check_company() {
-    local tree client
+    local tree
     has_fuse || skip "/dev/fuse cannot be opened"
     rm -f stop
     program 0
     guest_begin "$FIO --rw=randwrite --bsrange=512-64k --iodepth=16 --size=16M --loops=3"
     until [ -e stop ]; do
-        timeout 60 fio --name=tree --filename=m/slot/0 --offset=16M --size=16M --rw=randwrite \
+        within fio --name=tree --filename=m/slot/0 --offset=16M --size=16M --rw=randwrite \
             --bsrange=512-64k --verify=crc32c --verify_fatal=1 --minimal || exit 1
     done >fio.out 2>&1 3>&- &
     tree=$!
-    driver <<'END' &
+    launch_driver <<'END'
 plain, n = Device(VERSION_1), 0
 while not os.path.exists("stop"):
     data, sector = os.urandom(65536), 65536 + n % 256 * 128
@@ -65,14 +65,14 @@ while not os.path.exists("stop"):
     n += 1
 assert n > 0
 END
-    client=$!
     guest_answer || touch guest.failed
     touch stop
     wait $tree || {
         cat fio.out
         return 1
     }
-    wait $client
+    await_end "$driver"
+    is "$ended" 0 "exit status of the driver"
     [ ! -e guest.failed ]
     icectl slot evict 0
 }

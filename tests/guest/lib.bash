@@ -10,6 +10,8 @@
 
 load "${BATS_TEST_DIRNAME}/../bats/helpers.bash"
 
+patience=300 # the guests are emulated
+
 # ---- one folder, one server and one guest for all tests of a file ----
 
 use_folder() {
@@ -79,7 +81,7 @@ boot() { # COMMAND...
         wait $!
         echo $? >guest.status
     } 2>>console 3>&- &
-    eventually 120 answered_or_gone 0 && answered 0 || {
+    eventually answered_or_gone 0 && answered 0 || {
         echo "the guest did not start: $*"
         tail -n 40 console guest.out
         return 1
@@ -91,7 +93,7 @@ guest_is_gone() {
 }
 
 answered() { # TAG
-    grep -q "^= $1 [0-9]*$" guest.out
+    grep -q "^= $1 [0-9]* =$" guest.out # all of the line
 }
 
 answered_or_gone() { # TAG
@@ -110,10 +112,10 @@ guest_begin() { # SCRIPT
 guest_answer() {
     local tag status output
     tag=$(cat guest.tag)
-    eventually 120 answered_or_gone "$tag"
+    eventually answered_or_gone "$tag"
     output=$(sed "1,/^= $((tag - 1)) /d; /^= $tag /d" guest.out)
     [ -z "$output" ] || printf '%s\n' "$output"
-    status=$(sed -n "s/^= $tag //p" guest.out)
+    status=$(sed -n "s/^= $tag \([0-9]*\) =$/\1/p" guest.out)
     [ -n "$status" ] || {
         echo "the guest does not answer: its status is '$(cat guest.status)'"
         return 99
@@ -128,9 +130,9 @@ $1"
     guest_answer
 }
 
-# Polls until the script is true in the guest, for at most 120 s.
+# Polls until the script is true in the guest.
 guest_eventually() { # SCRIPT
-    guest "for i in \$(seq 1200); do
+    guest "for i in \$(seq $((10 * patience))); do
         ! ($1) || exit 0
         sleep 0.1
     done
@@ -143,6 +145,6 @@ guest_eventually() { # SCRIPT
 # The guest ends by its own power off, and what ran it says that all was well.
 power_off() {
     guest_begin 'sync; poweroff -f'
-    eventually 60 guest_is_gone
+    eventually guest_is_gone
     is "$(cat guest.status)" 0 "the guest's exit status"
 }

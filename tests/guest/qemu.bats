@@ -131,7 +131,7 @@ end_passes() {
         kill -STOP "$server"
         guest_eventually '[ $(awk "{ print \$1 + \$2 }" /sys/block/vda/inflight) -ge 8 ]'
         kill -9 "$server"
-        eventually 5 gone "$server"
+        eventually gone "$server"
         serve
         another_pass
     done
@@ -143,7 +143,7 @@ end_passes() {
     sum=$(guest 'sync; sha256sum </dev/vda')
     power_off
     kill "$server"
-    eventually 10 gone "$server"
+    eventually gone "$server"
     is "$(sum_of_image 0 64)" "$sum"
 }
 
@@ -154,7 +154,7 @@ end_passes() {
         dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' ||
             skip "$package is not installed"
     done
-    run timeout -k 1 200 "$top_srcdir/examples/qemu-guest.sh" 3>&-
+    run at_length "$top_srcdir/examples/qemu-guest.sh" 3>&-
     echo "$output"
     is "$status" 0 "exit status"
     is "${lines[-1]}" "qemu-guest: ok"

@@ -136,7 +136,7 @@ is_left_alone() {
 
 @test "the guest powers off, and the server serves on" {
     power_off
-    eventually 20 is_left_alone
+    eventually is_left_alone
     icectl io read --sector 0 --count 8 | cmp -n 4096 - disk
 }
 
@@ -148,7 +148,7 @@ is_left_alone() {
         dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' ||
             skip "$package is not installed"
     done
-    run timeout -k 1 120 "$top_srcdir/examples/uml-guest.sh" 3>&-
+    run at_length "$top_srcdir/examples/uml-guest.sh" 3>&-
     echo "$output"
     is "$status" 0 "exit status"
     is "${lines[-1]}" "uml-guest: ok"
