@@ -73,8 +73,23 @@ enum status fail_call(const struct icectl *icectl, const struct client *client, 
     return fail_why(icectl, call_status(client, err), why);
 }
 
+static bool is_served(const struct icectl *icectl)
+{
+    char *path;
+    bool served;
+
+    if (asprintf(&path, "%s/control.sock", icectl->dir) < 0)
+        return false;
+    served = !access(path, F_OK);
+    free(path);
+    return served;
+}
+
 enum status fail_connect(const struct icectl *icectl, int err, const struct ice_why *why)
 {
+    if (err == -ENOENT && is_served(icectl))
+        return fail_errno(icectl, STATUS_CONNECTION, ENOENT, "there is no such function in %s: %s",
+                          icectl->dir, why->text);
     if (err == -ENOENT || err == -ECONNREFUSED)
         return fail_errno(icectl, STATUS_CONNECTION, why->err, "no server in %s: %s", icectl->dir,
                           why->text);

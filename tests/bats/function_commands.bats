@@ -52,7 +52,8 @@ names() {
     icectl -f vm1 slot program 5 --alg aes-256-xts --key-file k
     icectl function remove vm1
     is "$(names)" vm0
-    refused 5 'icectl: info: no server in .*vm1.*' icectl -f vm1 info
+    refused 5 "icectl: info: there is no such function in $T/run: $T/run/vm1.sock: No such file or directory" \
+        icectl -f vm1 info
     refused 1 'icectl: function remove vm1: there is no function "vm1"' icectl function remove vm1
     icectl function add vm1,slots=4+4,sectors=4096+4096
     is "$(icectl -f vm1 --json slot list | jq '[.[] | select(.programmed)] | length')" 0
