@@ -373,19 +373,26 @@ reset_under_load() { # SCOPE TIMES FOLDER
     add_views 0 1
     random_file k 64
     readers=()
-    for i in 0 1 0 1; do
-        within sh -c "while head -c 65536 m/view/v$i; do :; done >/dev/null 2>>busy" 3>&- &
+    for i in 0 1 2 3; do
+        within sh -c "while head -c 65536 m/view/v$((i % 2)); do :; done >/dev/null 2>end$i" 3>&- &
         readers+=($!)
     done
-    take_slot() { # the views may have it again before
-        icectl reset --scope engine && icectl slot program 0 --alg aes-256-xts --key-file k
-    }
-    eventually take_slot
-    for reader in "${readers[@]}"; do
-        await_end "$reader"
+    driver <<'END'
+owner = Connection("control")
+key = {"function": "vm0", "slot": 0, "alg": "aes-256-xts", "data_unit": 4096, "key_type": "raw",
+       "key": open("k", "rb").read()}
+taken = False
+while not taken: # the views may have it again before
+    owner.send(RESET, {"scope": "engine"})
+    owner.send(SLOT_PROGRAM, key)
+    assert owner.frame()[0] == RESET
+    taken = owner.frame()[0] == SLOT_PROGRAM
+END
+    for i in 0 1 2 3; do
+        await_end "${readers[i]}"
         is "$ended" 0 "the exit status of a reader, which ends when it is refused"
+        is "$(sed 's/.*: //' "end$i")" "Device or resource busy"
     done
-    is "$(grep -c 'Device or resource busy' busy)" 4 "refusals"
     stop
 }
 
