@@ -72,6 +72,7 @@ struct connection {
     size_t in_len;
     bool wants_more;           /* what is in `in` is not a whole frame */
     struct request *receiving; /* its bulk is coming */
+    bool asked;                /* `waiter` is in the budget's hands */
     uint64_t skip;             /* bytes of a bulk that nobody wants */
 
     /* Under the lock. */

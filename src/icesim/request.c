@@ -100,6 +100,14 @@ static void reclaim(struct connection *connection, void *user)
     pthread_mutex_unlock(&connection->lock);
 }
 
+/* A buffer was free before the grant came: what was asked for is not wanted any more. */
+static void stop_asking(struct connection *connection)
+{
+    if (connection->asked)
+        budget_cancel(&connection->lane->budget, &connection->waiter);
+    connection->asked = false;
+}
+
 /*
  * `starving` is set before the budget is asked, so that a grant's news cannot come too early to be
  * noticed.
@@ -107,16 +115,20 @@ static void reclaim(struct connection *connection, void *user)
 static bool get_memory(struct connection *connection, size_t size)
 {
     struct budget *budget = &connection->lane->budget;
-    if (budget_take(budget, &connection->waiter, size))
+    if (budget_take(budget, &connection->waiter, size)) {
+        connection->asked = false;
         return true;
+    }
     pthread_mutex_lock(&connection->lock);
     connection->starving = true;
     pthread_mutex_unlock(&connection->lock);
     table_each(connection->lane, reclaim, NULL);
     if (!budget_take(budget, &connection->waiter, size)) {
+        connection->asked = true;
         budget_wait(budget, &connection->waiter, size);
         return false;
     }
+    connection->asked = false;
     pthread_mutex_lock(&connection->lock);
     connection->starving = false;
     pthread_mutex_unlock(&connection->lock);
@@ -161,7 +173,9 @@ enum taken request_take(struct connection *connection, const struct frame_view *
     if (request)
         connection->busy++;
     pthread_mutex_unlock(&connection->lock);
-    if (!request) {
+    if (request) {
+        stop_asking(connection);
+    } else {
         if (!get_memory(connection, charge(capacity)))
             return TAKEN_WAIT;
         request = request_new(connection, capacity);

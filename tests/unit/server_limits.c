@@ -137,6 +137,31 @@ static void test_buffers(void)
     server_rig_close(&rig);
 }
 
+/* A third request waits for memory, and perhaps gets a buffer of one of the two before a grant. */
+static void test_buffer_before_grant(void)
+{
+    struct server_rig rig;
+    unsigned whole = 0;
+    server_rig_open(&rig, (struct server_params){.threads = 4, .buffers = 9 * MIB});
+    int fd = raw_connect(rig.device);
+    raw_negotiate(fd);
+    for (unsigned i = 0; i < 100; i++) {
+        gate_close(rig.gate, GATE_READ);
+        raw_read(fd, 1, 4 * MIB);
+        raw_read(fd, 2, 4 * MIB);
+        gate_wait(rig.gate, GATE_READ, 2);
+        raw_read(fd, 3, 4 * MIB);
+        whole += soon(waits_for_memory(&rig));
+        gate_open(rig.gate, GATE_READ);
+        for (unsigned k = 0; k < 3; k++)
+            whole += raw_next(fd).bytes == 4 * MIB + 1;
+    }
+    is_int(whole, 400, "one waits while two are in flight, and all are answered");
+    ok(soon(memory_used(&rig) == 0), "a client at rest holds no memory, nor a grant of some");
+    close(fd);
+    server_rig_close(&rig);
+}
+
 /* Sends a byte on each of `dripping`, and looks for an answer on `fd`. */
 static bool is_answered_while(int fd, const int dripping[2])
 {
@@ -344,6 +369,7 @@ int main(void)
     test_in_flight();
     test_slow_reader();
     test_buffers();
+    test_buffer_before_grant();
     test_hoarders();
     test_connections();
     if (under_valgrind())
