@@ -29,14 +29,17 @@ static void sleep_on(struct native *native, uint32_t news)
         futex_wait(&native->news, news);
 }
 
+/* `news` is read first: what changes behind it, the end too, is not slept on. */
 static void *listen(void *arg)
 {
     struct native *native = arg;
     uint32_t told = 0;
 
-    while (!atomic_load(&native->stop)) {
+    for (;;) {
         uint32_t news = atomic_load(&native->news), resets = atomic_load(&native->resets);
 
+        if (atomic_load(&native->stop))
+            return NULL;
         if (resets != told)
             profile_reset(native->profile);
         told = resets;
@@ -44,7 +47,6 @@ static void *listen(void *arg)
             native_offer_empty(native);
         sleep_on(native, news);
     }
-    return NULL;
 }
 
 int native_listener_start(struct native *native, struct ice_why *why)
