@@ -21,7 +21,8 @@ static struct vhost_rig rig;
 static struct vm vm;
 static atomic_uint blames;
 
-void __wrap_log_line(enum log_level level, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void __wrap_log_line(enum log_level level, const char *format,
+                                                           ...);
 
 void __wrap_log_line(enum log_level level, const char *format, ...)
 {
