@@ -250,14 +250,7 @@ static void test_portions(void)
     is_int((intmax_t)raw_next(fd).bytes, 513, "a frame that comes byte by byte");
     for (size_t i = 0; i < sizeof(data); i++)
         data[i] = (uint8_t)(i >> 9);
-    struct writer writer = {.next = head, .end = head + sizeof(head)};
-    write_array(&writer, 5);
-    write_uint(&writer, MESSAGE_REQUEST);
-    write_uint(&writer, 2);
-    write_uint(&writer, 0);
-    write_uint(&writer, 1);
-    write_bytes_head(&writer, 16 + sizeof(data));
-    raw_send(fd, head, (size_t)(writer.next - head));
+    raw_begin_write(fd, 2, 16 + sizeof(data));
     memset(head, 0, 16);
     head[0] = VIRTIO_BLK_T_OUT;
     raw_send(fd, head, 16);

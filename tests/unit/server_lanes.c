@@ -121,20 +121,6 @@ static void test_threads(const char *what, enum gate_kind gate, void (*stuck)(in
 
 #define HOARDERS 3
 
-/* The start of a write of 4 MiB. */
-static void send_start(int fd)
-{
-    uint8_t head[FRAME_HEAD_MAX];
-    struct writer writer = {.next = head, .end = head + sizeof(head)};
-    write_array(&writer, 5);
-    write_uint(&writer, MESSAGE_REQUEST);
-    write_uint(&writer, 1);
-    write_uint(&writer, 0);
-    write_uint(&writer, 1);
-    write_bytes_head(&writer, 16 + REQUEST_MAX);
-    raw_send(fd, head, (size_t)(writer.next - head));
-}
-
 static void test_memory(void)
 {
     int fds[HOARDERS];
@@ -142,7 +128,7 @@ static void test_memory(void)
     int fd = driver(good);
     for (int i = 0; i < HOARDERS; i++) {
         fds[i] = raw_connect(bad);
-        send_start(fds[i]);
+        raw_begin_write(fds[i], 1, 16 + REQUEST_MAX);
     }
     ok(soon(budget_short(&lane_of_bad()->budget)), "a function's clients wait for memory");
     for (unsigned tag = 1; tag <= 4; tag++) {

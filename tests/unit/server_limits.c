@@ -175,18 +175,10 @@ static void test_hoarders(void)
 {
     struct server_rig rig;
     int hoarders[2];
-    uint8_t head[FRAME_HEAD_MAX];
-    struct writer writer = {.next = head, .end = head + sizeof(head)};
-    write_array(&writer, 5);
-    write_uint(&writer, MESSAGE_REQUEST);
-    write_uint(&writer, 1);
-    write_uint(&writer, 0);
-    write_uint(&writer, 1);
-    write_bytes_head(&writer, 16 + REQUEST_MAX);
     server_rig_open(&rig, (struct server_params){.threads = 2, .buffers = 9 * MIB});
     for (int i = 0; i < 2; i++) {
         hoarders[i] = raw_connect(rig.device);
-        raw_send(hoarders[i], head, (size_t)(writer.next - head));
+        raw_begin_write(hoarders[i], 1, 16 + REQUEST_MAX);
     }
     ok(soon(memory_used(&rig) >= 8 * MIB), "two clients hold all there is");
     int fd = raw_connect(rig.device);

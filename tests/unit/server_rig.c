@@ -107,6 +107,19 @@ void raw_send(int fd, const void *bytes, size_t len)
     }
 }
 
+void raw_begin_write(int fd, uint64_t tag, size_t readable)
+{
+    uint8_t head[FRAME_HEAD_MAX];
+    struct writer writer = {.next = head, .end = head + sizeof(head)};
+    write_array(&writer, 5);
+    write_uint(&writer, MESSAGE_REQUEST);
+    write_uint(&writer, tag);
+    write_uint(&writer, 0);
+    write_uint(&writer, 1);
+    write_bytes_head(&writer, readable);
+    raw_send(fd, head, (size_t)(writer.next - head));
+}
+
 void raw_message(int fd, unsigned message, unsigned tag, unsigned n, const uint64_t *args)
 {
     uint8_t bytes[128];

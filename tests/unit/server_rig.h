@@ -39,6 +39,9 @@ int raw_socket(const char *path);
 int raw_connect(const char *path);
 void raw_send(int fd, const void *bytes, size_t len);
 
+/* A REQUEST up to its readable part, of which `readable` bytes are to follow; one writable byte. */
+void raw_begin_write(int fd, uint64_t tag, size_t readable);
+
 /* [message, tag, args…], `n` args, all unsigned. */
 void raw_message(int fd, unsigned message, unsigned tag, unsigned n, const uint64_t *args);
 
