@@ -120,8 +120,8 @@ int host_remove(struct host *host, const char *name, struct ice_why *why);
  * drivers are told. Waits for requests in flight. 0; -ENOENT; -EBUSY: another function has a part
  * of the store, or what a watcher says; -EINVAL: no multiple of the logical block, or the function
  * does not have the whole store; -EFBIG; -EOPNOTSUPP: a block device; -EROFS: the store may only be
- * read; what ftruncate(2) says. An
- * error leaves all as it was. Not by a watcher. *resized (may be NULL) is held after 0.
+ * read; what ftruncate(2) says. An error leaves all as it was. Not by a watcher. *resized (may be
+ * NULL) is held after 0.
  */
 int host_resize(struct host *host, const char *name, uint64_t size, struct host_function **resized,
                 struct ice_why *why);

@@ -34,6 +34,7 @@ END
     icestorm "$ICESIM_DIR" $((100000 * SCALE)) "${ICESIM_TEST_SEED:-2026}" 2 h0,h1,h2 "${names[@]}" >report
     echo "# $(cat report)"
     [ "$(jq .requests report)" -ge 100000 ]
+    [ "$(jq .fewest_transfers report)" -ge 1 ]
     [ "$(jq '.least_ratio >= 0.1' report)" = true ]
     [ "$(jq .ok report)" -gt 1000 ]
     driver check <<'END'
